@@ -1,0 +1,21 @@
+/** Bytes that are read by ranges. Nothing above this line knows whether they lie in a file, in memory or behind HTTP. */
+export interface ByteSource {
+  /** What error messages call it: a path or a URL. */
+  readonly name: string;
+  /** Total bytes. */
+  readonly size: number;
+  /** Exactly `length` bytes from `offset`, or a `SourceError` that names the source and the range. */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A folder of files: a directory, a URL prefix, or a map in memory. */
+export interface FileTree {
+  /** What error messages call it. */
+  readonly name: string;
+  /** The file at this relative path (`/` separated), or `null` when there is none. */
+  open(path: string, signal?: AbortSignal): Promise<ByteSource | null>;
+  /** Relative paths below `folder`, or `null` where a tree cannot be listed (HTTP). */
+  list(folder?: string): Promise<readonly string[] | null>;
+  close(): Promise<void>;
+}
