@@ -15,7 +15,13 @@ export default defineConfig({
         },
       },
       {
-        test: { ...common, name: 'platform', include: ['test/platform/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 300_000 },
+        test: {
+          ...common,
+          name: 'platform',
+          include: ['test/platform/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+        },
       },
     ],
   },

@@ -4,7 +4,7 @@ export interface ByteSource {
   readonly name: string;
   /** Total bytes. */
   readonly size: number;
-  /** Exactly `length` bytes from `offset`, or a `SourceError` that names the source and the range. */
+  /** Exactly `length` bytes from `offset`, the caller's own copy, or a `SourceError` that names the source and the range. */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
   close(): Promise<void>;
 }
@@ -15,7 +15,11 @@ export interface FileTree {
   readonly name: string;
   /** The file at this relative path (`/` separated), or `null` when there is none. */
   open(path: string, signal?: AbortSignal): Promise<ByteSource | null>;
-  /** Relative paths below `folder`, or `null` where a tree cannot be listed (HTTP). */
+  /**
+   * Every file below `folder` (default: the whole tree) at any depth, as paths that `open` takes, sorted; empty when there is
+   * no such folder. `null` where a tree cannot be listed (HTTP).
+   */
   list(folder?: string): Promise<readonly string[] | null>;
+  /** Also closes every source that it opened and that is still open. */
   close(): Promise<void>;
 }

@@ -1,0 +1,107 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { InputError } from '../../src/errors.ts';
+import { dims } from '../dims.ts';
+import { defineKernel } from '../registry.ts';
+import { type CuSeqlens, type Run, runsOf } from './segments.ts';
+
+export type AttentionInputs = { readonly q: tf.Tensor2D; readonly k: tf.Tensor2D; readonly v: tf.Tensor2D };
+export type AttentionAttrs = {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly cuSeqlens: CuSeqlens;
+  readonly causal: boolean;
+};
+
+// Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²² scores
+// is 16 MB: large enough that matmul dominates, small beside one block's weights.
+const SCORES_AT_ONCE = 1 << 22;
+
+// Below every score that float32 arithmetic can produce here, and still finite: −∞ − (−∞) would be NaN.
+const HIDDEN = -1e30;
+
+/**
+ * softmax(q kᵀ / √H) v inside each segment, in stock ops (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
+ * Neighbouring segments of equal length share one batched matmul; the query heads that share a key head are folded into
+ * its rows, so that keys and values are never repeated.
+ */
+export function composedAttention({ q, k, v }: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D {
+  const parts = runsOf(attrs.cuSeqlens).map((run) =>
+    tf.tidy(() => attendRun(take(q, run), take(k, run), take(v, run), run, attrs)),
+  );
+  return parts.length === 1 ? parts[0] : tf.concat(parts, 0); // [T, N·H]
+}
+
+const take = (x: tf.Tensor2D, { begin, length, count }: Run): tf.Tensor2D =>
+  begin === 0 && count * length === x.shape[0] ? x : tf.slice(x, [begin, 0], [count * length, x.shape[1]]);
+
+function attendRun(
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  v: tf.Tensor2D,
+  run: Run,
+  attrs: AttentionAttrs,
+): tf.Tensor2D {
+  const { heads: N, kvHeads: K, causal } = attrs;
+  const { length: L, count: S } = run;
+  const G = N / K; // query heads that share one key/value head
+  const H = q.shape[1] / N;
+  const queries = tf.mul(splitHeads(q, S, L, N, H), 1 / Math.sqrt(H)); // [S, N, L, H]
+  const keys = tf.reshape(splitHeads(k, S, L, K, H), [S * K, L, H]);
+  const values = tf.reshape(splitHeads(v, S, L, K, H), [S * K, L, H]);
+
+  const rows = Math.max(1, Math.min(L, Math.floor(SCORES_AT_ONCE / (S * N * L))));
+  const blocks: tf.Tensor4D[] = [];
+  for (let begin = 0; begin < L; begin += rows) {
+    blocks.push(
+      tf.tidy(() => {
+        const end = Math.min(begin + rows, L);
+        const seen = causal ? end : L; // a causal block sees no key after its last row
+        const block = end - begin;
+        const some = block === L ? queries : tf.slice(queries, [0, 0, begin, 0], [S, N, block, H]);
+        const nearKeys = seen === L ? keys : tf.slice(keys, [0, 0, 0], [S * K, seen, H]);
+        const nearValues = seen === L ? values : tf.slice(values, [0, 0, 0], [S * K, seen, H]);
+        const folded = tf.reshape(some, [S * K, G * block, H]);
+        let scores = tf.matMul(folded, nearKeys, false, true); //                         [S·K, G·block, seen]
+        if (causal && block > 1) {
+          const byRow = tf.reshape(scores, [S * N, block, seen]);
+          scores = tf.reshape(tf.add(byRow, causalMask(begin, block, seen)), scores.shape);
+        }
+        const mixed = tf.matMul(tf.softmax(scores), nearValues); //                       [S·K, G·block, H]
+        return tf.reshape(mixed, [S, N, block, H]);
+      }),
+    );
+  }
+  const all = blocks.length === 1 ? blocks[0] : tf.concat(blocks, 2); //                  [S, N, L, H]
+  return tf.reshape(tf.transpose(all, [0, 2, 1, 3]), [S * L, N * H]);
+}
+
+/** x: [S·L, n·H] → [S, n, L, H] */
+const splitHeads = (x: tf.Tensor2D, S: number, L: number, n: number, H: number): tf.Tensor4D =>
+  tf.transpose(tf.reshape(x, [S, L, n, H]), [0, 2, 1, 3]);
+
+/** 0 where the key is not after the query, HIDDEN elsewhere.   → [block, seen] */
+function causalMask(begin: number, block: number, seen: number): tf.Tensor2D {
+  const mask = new Float32Array(block * seen);
+  for (let i = 0; i < block; i++) mask.fill(HIDDEN, i * seen + begin + i + 1, (i + 1) * seen);
+  return tf.tensor2d(mask, [block, seen]);
+}
+
+const run = defineKernel<AttentionInputs, AttentionAttrs>('Attention', composedAttention);
+
+/**
+ * Attention inside segments of a packed stream, causal or not, with grouped queries.
+ * q: [T, N·H], k, v: [T, K·H], cuSeqlens: [S+1] ends → [T, N·H].   Query head n reads key head ⌊n / (N/K)⌋.
+ */
+export function attention(inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D {
+  const { heads, kvHeads, cuSeqlens } = attrs;
+  const { T, NH } = dims(inputs.q, 'T NH');
+  const KH = (NH / heads) * kvHeads;
+  dims(inputs.k, 'T KH', { T, KH });
+  dims(inputs.v, 'T KH', { T, KH });
+  if (heads % kvHeads !== 0)
+    throw new InputError(`${heads} query heads cannot share ${kvHeads} key heads evenly`);
+  if (cuSeqlens[0] !== 0 || cuSeqlens[cuSeqlens.length - 1] !== T) {
+    throw new InputError(`cuSeqlens must run from 0 to the ${T} rows, got [${cuSeqlens.join(', ')}]`);
+  }
+  return run(inputs, attrs) as tf.Tensor2D;
+}

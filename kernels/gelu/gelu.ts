@@ -1,0 +1,14 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { defineKernel } from '../registry.ts';
+
+type Inputs = { readonly x: tf.Tensor2D };
+
+/** x · Φ(x) with the exact error function, as torch's nn.GELU() (not the tanh approximation). */
+export function composedGelu({ x }: Inputs): tf.Tensor2D {
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
+}
+
+const run = defineKernel<Inputs, Record<string, never>>('Gelu', composedGelu);
+
+/** Gaussian error linear unit, exact.   x: [T, F] → [T, F] */
+export const gelu = (x: tf.Tensor2D): tf.Tensor2D => run({ x }, {}) as tf.Tensor2D;

@@ -1,0 +1,12 @@
+export { attention } from './attention/attention.ts';
+export { type CuSeqlens, cumulate } from './attention/segments.ts';
+export { dims } from './dims.ts';
+export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
+export { gelu } from './gelu/gelu.ts';
+export { type LinearInputs, type LoraActivation, type LoraTerm, linear } from './linear/linear.ts';
+export { float32Matrix, type Matrix } from './linear/matrix.ts';
+export { l2Normalize, meanPool, type Span } from './pool/pool.ts';
+export { bodiesOn, composed } from './registry.ts';
+export { rmsNorm } from './rms-norm/rms-norm.ts';
+export { rope } from './rope/rope.ts';
+export { swiglu } from './swiglu/swiglu.ts';

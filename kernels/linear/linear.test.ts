@@ -1,0 +1,89 @@
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { expectNoLeak, onEveryBackend } from '../../test/support/backends.ts';
+import { expectClose, gaussian } from '../../test/support/close.ts';
+import { type LoraActivation, linear } from './linear.ts';
+import { float32Matrix } from './matrix.ts';
+
+/** x [T, in] · w [in, out], in double precision. */
+function product(x: ArrayLike<number>, w: ArrayLike<number>, [T, In, Out]: readonly number[]): Float64Array {
+  const y = new Float64Array(T * Out);
+  for (let t = 0; t < T; t++) {
+    for (let i = 0; i < In; i++)
+      for (let o = 0; o < Out; o++) y[t * Out + o] += x[t * In + i] * w[i * Out + o];
+  }
+  return y;
+}
+
+type Case = { T: number; In: number; Out: number; R: number; activation: LoraActivation; bias: boolean };
+
+async function check({ T, In, Out, R, activation, bias }: Case): Promise<void> {
+  const x = gaussian(T * In, 1);
+  const w = gaussian(In * Out, 2);
+  const b = gaussian(Out, 3);
+  const terms = [
+    { a: gaussian(In * R, 4), b: gaussian(R * Out, 5), scale: 0.5, activation },
+    { a: gaussian(In * R, 6), b: gaussian(R * Out, 7), scale: -2, activation: 'none' as const },
+  ];
+  const expected = product(x, w, [T, In, Out]).map((y, i) => y + (bias ? b[i % Out] : 0));
+  for (const l of terms) {
+    const low = product(x, l.a, [T, In, R]).map((v) => (l.activation === 'relu' ? Math.max(v, 0) : v));
+    product(low, l.b, [T, R, Out]).forEach((v, i) => {
+      expected[i] += l.scale * v;
+    });
+  }
+  const found = await expectNoLeak(async () => {
+    const inputs = {
+      x: tf.tensor2d(x, [T, In]),
+      weight: float32Matrix(tf.tensor2d(w, [In, Out])),
+      bias: bias ? tf.tensor1d(b) : null,
+      lora: terms.map((l) => ({ ...l, a: tf.tensor2d(l.a, [In, R]), b: tf.tensor2d(l.b, [R, Out]) })),
+    };
+    const y = linear(inputs);
+    const values = await y.data();
+    inputs.weight.dispose();
+    for (const t of [inputs.x, y, inputs.bias, ...inputs.lora.flatMap((l) => [l.a, l.b])]) t?.dispose();
+    return values;
+  });
+  expectClose(found, expected, { relativeToMax: 1e-5, what: `linear ${JSON.stringify({ T, In, Out, R })}` });
+}
+
+onEveryBackend(() => {
+  test('agrees with x W + b + Σ scale · act(x A) B for any shape, rank and activation', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          T: fc.integer({ min: 1, max: 17 }),
+          In: fc.integer({ min: 1, max: 33 }),
+          Out: fc.integer({ min: 1, max: 19 }),
+          R: fc.integer({ min: 1, max: 9 }),
+          activation: fc.constantFrom('none' as const, 'relu' as const),
+          bias: fc.boolean(),
+        }),
+        check,
+      ),
+      { numRuns: 15 },
+    ));
+
+  test('at sizes of the model', () =>
+    check({ T: 37, In: 512, Out: 640, R: 32, activation: 'none', bias: true }));
+
+  test('shapes that do not fit are refused with both', () => {
+    const weight = float32Matrix(tf.zeros([4, 3]));
+    expect(() => linear({ x: tf.zeros([2, 5]), weight, bias: null, lora: [] })).toThrow(
+      'expected [T In] with {"In":4}, got [2, 5]',
+    );
+    const lora = [
+      {
+        a: tf.zeros([4, 2]) as tf.Tensor2D,
+        b: tf.zeros([2, 9]) as tf.Tensor2D,
+        scale: 1,
+        activation: 'none' as const,
+      },
+    ];
+    expect(() => linear({ x: tf.zeros([2, 4]), weight, bias: null, lora })).toThrow(
+      'expected [R Out] with {"R":2,"Out":3}, got [2, 9]',
+    );
+  });
+});

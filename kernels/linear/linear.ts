@@ -1,0 +1,59 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { InputError } from '../../src/errors.ts';
+import { dims } from '../dims.ts';
+import { defineKernel } from '../registry.ts';
+import type { Matrix } from './matrix.ts';
+
+/** What may stand between the two LoRA matrices. `none` is LoRA as published; `relu` makes it a small adapter MLP. */
+export type LoraActivation = 'none' | 'relu';
+
+/** One low-rank term: scale · act(x A) B.   a: [in, R], b: [R, out] (both transposed from the checkpoint's layout). */
+export type LoraTerm = {
+  readonly a: tf.Tensor2D;
+  readonly b: tf.Tensor2D;
+  readonly scale: number;
+  readonly activation: LoraActivation;
+};
+
+export type LinearInputs = {
+  readonly x: tf.Tensor2D;
+  readonly weight: Matrix;
+  readonly bias: tf.Tensor1D | null;
+  readonly lora: readonly LoraTerm[];
+};
+
+type Attrs = Record<string, never>;
+
+/** x W + b + Σ scale · act(x A) B, in stock ops (Hu et al. 2021; several active adapters add up, as in PEFT). */
+export function composedLinear({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D {
+  let y: tf.Tensor2D = tf.matMul(x, weight.dense());
+  if (bias) y = tf.add(y, bias);
+  return addLora(y, x, lora);
+}
+
+/** y + Σ scale · act(x A) B.   y: [T, out], x: [T, in] → [T, out] */
+export function addLora(y: tf.Tensor2D, x: tf.Tensor2D, lora: readonly LoraTerm[]): tf.Tensor2D {
+  for (const { a, b, scale, activation } of lora) {
+    const low: tf.Tensor2D = tf.matMul(x, a); //                                    [T, R]
+    const mid = activation === 'relu' ? tf.relu(low) : low;
+    const delta = tf.matMul(mid, b); //                                             [T, out]
+    y = tf.add(y, scale === 1 ? delta : tf.mul(delta, scale));
+  }
+  return y;
+}
+
+const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear);
+
+/** Affine map with low-rank terms.   x: [T, in] → [T, out] */
+export function linear(inputs: LinearInputs): tf.Tensor2D {
+  const { inSize, outSize } = inputs.weight;
+  dims(inputs.x, 'T In', { In: inSize });
+  for (const { a, b } of inputs.lora) {
+    const { R } = dims(a, 'In R', { In: inSize });
+    dims(b, 'R Out', { R, Out: outSize });
+  }
+  if (inputs.bias && inputs.bias.size !== outSize) {
+    throw new InputError(`bias has ${inputs.bias.size} values, the matrix has ${outSize} columns`);
+  }
+  return run(inputs, {}) as tf.Tensor2D;
+}

@@ -1,0 +1,33 @@
+import type * as tf from '@tensorflow/tfjs-core';
+
+/**
+ * A weight matrix, however it is stored. This folder alone knows the storages; a layer only multiplies.
+ * Held input-major, as the transpose of the checkpoint's [out, in]: stock matmuls are 2 to 10 times slower the other way
+ * (bench/README.md), so the turn is made once, at load.
+ */
+export interface Matrix {
+  readonly inSize: number;
+  readonly outSize: number;
+  readonly storage: 'float32' | 'bfloat16';
+  /** Bytes that stay occupied between calls. */
+  readonly bytes: number;
+  /**
+   * The matrix as float32 [in, out]. A resident tensor is returned as it is; a packed one is widened into a new tensor,
+   * which the enclosing tidy frees. Call inside a tidy and never dispose the result.
+   */
+  dense(): tf.Tensor2D;
+  dispose(): void;
+}
+
+/** A matrix that is an ordinary tensor. Takes ownership of `tensor` [in, out]. */
+export function float32Matrix(tensor: tf.Tensor2D): Matrix {
+  const [inSize, outSize] = tensor.shape;
+  return {
+    inSize,
+    outSize,
+    storage: 'float32',
+    bytes: tensor.size * 4,
+    dense: () => tensor,
+    dispose: () => tensor.dispose(),
+  };
+}

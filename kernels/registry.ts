@@ -1,0 +1,43 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/** A body computes an op on one backend: same inputs, same attributes, same result as the composed truth. */
+export type Body<I, A> = (inputs: I, attrs: A) => tf.Tensor;
+
+const bodies = new Map<string, unknown>();
+const composedOnly = { depth: 0 };
+
+/**
+ * Declares an op by its composed truth in stock TF.js ops: correct on every backend and differentiable.
+ * The returned function runs the body registered for the current backend, if there is one, and the truth otherwise:
+ * wherever no fused body exists, and while a gradient is taken (fused bodies are opaque to the tape).
+ */
+export function defineKernel<I, A>(name: string, composed: Body<I, A>): Body<I, A> {
+  return (inputs, attrs) => {
+    const body = bodies.get(`${name}/${tf.getBackend()}`) as Body<I, A> | undefined;
+    const run = body && composedOnly.depth === 0 && !tapeIsOn() ? body : composed;
+    return tf.tidy(name, () => run(inputs, attrs));
+  };
+}
+
+/** Adds (or replaces) the body of an op on one backend. */
+export function registerBody<I, A>(name: string, backend: string, body: Body<I, A>): void {
+  bodies.set(`${name}/${backend}`, body);
+}
+
+/** Names of the ops that have a body of their own on this backend. */
+export const bodiesOn = (backend: string): readonly string[] =>
+  [...bodies.keys()].filter((k) => k.endsWith(`/${backend}`)).map((k) => k.slice(0, k.lastIndexOf('/')));
+
+/** Runs `f` with every op composed: the slow truth that tests and benches compare with. */
+export function composed<T>(f: () => T): T {
+  composedOnly.depth++;
+  try {
+    return f();
+  } finally {
+    composedOnly.depth--;
+  }
+}
+
+// The engine records for gradients exactly while its gradient depth is above zero (tfjs-core: engine.ts, isTapeOn).
+const tapeIsOn = (): boolean =>
+  (tf.engine() as unknown as { state: { gradientDepth: number } }).state.gradientDepth > 0;

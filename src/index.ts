@@ -1,0 +1,15 @@
+export type { Adapter } from './adapters/with-adapters.ts';
+export { weigh, withAdapters } from './adapters/with-adapters.ts';
+export { Config, type DeviceName, type OutputPrecision, type Settings } from './config.ts';
+export { type DeviceChoice, DeviceManager } from './device.ts';
+export type { BackendName, EngineReport } from './device-engine.ts';
+export { type AdapterChoice, EmbeddingModel } from './embedding-model.ts';
+export { CheckpointError, DeviceError, InputError, SourceError } from './errors.ts';
+export { ImageProcessor, type ProcessedImage } from './image/image-processor.ts';
+export type { ImageInput, RawImage } from './image/rgb-image.ts';
+export type { Observe } from './layers/observe.ts';
+export { type ModelConfig, parseModelConfig } from './model-config.ts';
+export type { EmbeddingDetails, EmbeddingOf, EncodeOptions, LoadOptions, MixedInput } from './options.ts';
+export type { Vector } from './output/quantize.ts';
+export { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
+export { loraParameterCount, modelSpec, parameterCount } from './params.ts';

@@ -1,0 +1,72 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/** The blocks of a tower, in order: resident, or read from disk just before their turn. */
+export interface Blocks<B> {
+  readonly length: number;
+  /** Block `i`, ready to compute. A streamed block may be asked for only in order. */
+  take(i: number, signal?: AbortSignal): B | Promise<B>;
+  /** Block `i` has done its work in this pass; a streamed one gives its memory back. */
+  release(i: number): void;
+}
+
+/** Blocks that stay in memory. */
+export const residentBlocks = <B>(blocks: readonly B[]): Blocks<B> => ({
+  length: blocks.length,
+  take: (i) => blocks[i],
+  release: () => {},
+});
+
+/** The same blocks, each seen through `view` when its turn comes. */
+export const mapBlocks = <B>(blocks: Blocks<B>, view: (block: B) => B): Blocks<B> => ({
+  length: blocks.length,
+  take: (i, signal) => {
+    const block = blocks.take(i, signal);
+    return block instanceof Promise ? block.then(view) : view(block);
+  },
+  release: (i) => blocks.release(i),
+});
+
+/**
+ * Passes `input` through all blocks; the peak is one block, not all of them. Does not dispose `input`.
+ * `await`s between blocks, because a block may come from disk, and so that an abort or a timer gets its turn.
+ */
+export async function runBlocks<B>(
+  blocks: Blocks<B>,
+  input: tf.Tensor2D,
+  step: (block: B, x: tf.Tensor2D, i: number) => tf.Tensor2D,
+  signal?: AbortSignal,
+): Promise<tf.Tensor2D> {
+  let x = tf.clone(input); // ours from here on
+  try {
+    for (let i = 0; i < blocks.length; i++) {
+      signal?.throwIfAborted();
+      const block = await blocks.take(i, signal);
+      try {
+        const next = step(block, x, i);
+        x.dispose();
+        x = next;
+      } finally {
+        blocks.release(i);
+      }
+      await nextTurn();
+    }
+    return x;
+  } catch (error) {
+    x.dispose();
+    throw error;
+  }
+}
+
+// setTimeout would cost a millisecond or more per block; where there is no setImmediate, a message is as quick.
+const nextTurn: () => Promise<void> =
+  typeof setImmediate === 'function'
+    ? () => new Promise((resolve) => setImmediate(resolve))
+    : () =>
+        new Promise((resolve) => {
+          const { port1, port2 } = new MessageChannel();
+          port1.onmessage = () => {
+            port1.close();
+            resolve();
+          };
+          port2.postMessage(null);
+        });

@@ -1,0 +1,85 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { type Decoder, decoderSpec } from './decoder/decoder.ts';
+import { type Blocks, mapBlocks } from './layers/blocks.ts';
+import { type Linear, linearSpec } from './layers/linear.ts';
+import type { LeafSpec, SpecOf, TensorSpec } from './layers/spec.ts';
+import type { ModelConfig } from './model-config.ts';
+import { type VisionTower, visionTowerSpec } from './vision/tower.ts';
+
+/** All parameters of the model, as the forward pass sees them. */
+export type ModelParams = {
+  readonly visual: VisionTower;
+  readonly model: Decoder;
+  readonly multiVectorProjector: Linear;
+};
+
+export type ModelSpec = SpecOf<ModelParams>;
+
+/** The spec of the whole model, from its config alone: nothing is allocated. */
+export const modelSpec = (c: ModelConfig): ModelSpec => ({
+  visual: visionTowerSpec('visual', c.vision),
+  model: decoderSpec('model', c.decoder),
+  multiVectorProjector: linearSpec(
+    'multi_vector_projector',
+    c.decoder.hiddenSize,
+    c.multiVectorProjectorDim,
+    {
+      bias: true,
+    },
+  ),
+});
+
+/** The leaves of a spec tree, in checkpoint order. */
+export function leavesOf(spec: unknown): readonly LeafSpec[] {
+  if (isLeafSpec(spec)) return [spec];
+  return Object.values(spec as object).flatMap(leavesOf);
+}
+
+export const isLeafSpec = (node: unknown): node is LeafSpec =>
+  typeof node === 'object' && node !== null && 'leaf' in node;
+
+/** The checkpoint tensors of a leaf: one, or a linear map's weight and bias. */
+export function tensorsOf(leaf: LeafSpec): readonly TensorSpec[] {
+  if (leaf.leaf !== 'linear') return [{ ...leaf, leaf: 'tensor' }];
+  const weight: TensorSpec = { leaf: 'tensor', name: `${leaf.name}.weight`, shape: leaf.shape };
+  return leaf.bias
+    ? [weight, { leaf: 'tensor', name: `${leaf.name}.bias`, shape: [leaf.outSize] }]
+    : [weight];
+}
+
+export const checkpointTensors = (spec: unknown): readonly TensorSpec[] => leavesOf(spec).flatMap(tensorsOf);
+
+export const elements = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+export const parameterCount = (spec: unknown): number =>
+  checkpointTensors(spec).reduce((sum, t) => sum + elements(t.shape), 0);
+
+/** The linear maps that a LoRA of the published kind sits on: seven a decoder layer, and the projector. None in the tower. */
+export const loraTargets = (spec: ModelSpec): readonly Extract<LeafSpec, { leaf: 'linear' }>[] =>
+  leavesOf({ layers: spec.model.layers, projector: spec.multiVectorProjector }).filter(
+    (l) => l.leaf === 'linear',
+  );
+
+/** Parameters of one adapter of rank `r` on those maps: A [r, in] and B [out, r] each. */
+export const loraParameterCount = (spec: ModelSpec, r: number): number =>
+  loraTargets(spec).reduce((sum, l) => sum + r * (l.inSize + l.outSize), 0);
+
+/** The same tree with every linear map replaced by `f` of it. Shares all tensors. */
+export function mapLinears<T>(tree: T, f: (linear: Linear) => Linear): T {
+  if (isLinear(tree)) return f(tree) as T;
+  if (isBlocks(tree)) return mapBlocks(tree, (block) => mapLinears(block, f)) as T;
+  if (isTensor(tree) || isTable(tree)) return tree;
+  return Object.fromEntries(Object.entries(tree as object).map(([k, v]) => [k, mapLinears(v, f)])) as T;
+}
+
+export const isLinear = (node: unknown): node is Linear =>
+  typeof node === 'object' && node !== null && 'weight' in node && 'lora' in node;
+
+export const isBlocks = (node: unknown): node is Blocks<unknown> =>
+  typeof node === 'object' && node !== null && 'take' in node && 'release' in node;
+
+export const isTable = (node: unknown): boolean =>
+  typeof node === 'object' && node !== null && 'gather' in node;
+
+export const isTensor = (node: unknown): node is tf.Tensor =>
+  typeof node === 'object' && node !== null && 'dataId' in node;

@@ -1,0 +1,29 @@
+import * as tf from '@tensorflow/tfjs-core';
+import * as ops from '../../kernels/index.ts';
+import { type Linear, linear, linearSpec } from '../layers/linear.ts';
+import type { Rotary } from '../layers/rotary.ts';
+import type { SpecOf } from '../layers/spec.ts';
+
+export type VisionAttention = { readonly qkv: Linear; readonly proj: Linear };
+
+export const visionAttentionSpec = (key: string, C: number): SpecOf<VisionAttention> => ({
+  qkv: linearSpec(`${key}.qkv`, C, 3 * C, { bias: true }),
+  proj: linearSpec(`${key}.proj`, C, C, { bias: true }),
+});
+
+/** Bidirectional attention inside each segment (a window, or a whole image).   x: [P, C] → [P, C] */
+export function visionAttention(
+  p: VisionAttention,
+  x: tf.Tensor2D,
+  { cos, sin }: Rotary,
+  { heads, cuSeqlens }: { heads: number; cuSeqlens: ops.CuSeqlens },
+): tf.Tensor2D {
+  return tf.tidy('visionAttention', () => {
+    const [q, k, v] = tf.split<tf.Tensor2D>(linear(p.qkv, x), 3, 1); //                   3 × [P, C]
+    const mixed = ops.attention(
+      { q: ops.rope(q, cos, sin, heads), k: ops.rope(k, cos, sin, heads), v },
+      { heads, kvHeads: heads, cuSeqlens, causal: false },
+    );
+    return linear(p.proj, mixed); //                                         [P, C]
+  });
+}

@@ -1,0 +1,89 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type Blocks, runBlocks } from '../layers/blocks.ts';
+import { type Linear, linear, linearSpec } from '../layers/linear.ts';
+import type { Observe } from '../layers/observe.ts';
+import { disposeRotary } from '../layers/rotary.ts';
+import type { SpecOf } from '../layers/spec.ts';
+import type { VisionConfig } from '../model-config.ts';
+import { type VisionBlock, visionBlock, visionBlockSpec } from './block.ts';
+import { type Merger, merger, mergerSpec } from './merger.ts';
+import { visionRotary } from './rotary.ts';
+import { type Grid, windowOrder } from './windows.ts';
+
+export type VisionTower = {
+  readonly patchEmbed: Linear;
+  readonly blocks: Blocks<VisionBlock>;
+  readonly merger: Merger;
+};
+
+export const visionTowerSpec = (key: string, c: VisionConfig): SpecOf<VisionTower> => ({
+  // A Conv3d whose kernel is its stride is a matmul over flattened patches.
+  patchEmbed: linearSpec(`${key}.patch_embed.proj`, c.patchValues, c.hiddenSize, {
+    bias: false,
+    shape: [c.hiddenSize, c.inChannels, c.temporalPatchSize, c.patchSize, c.patchSize],
+  }),
+  blocks: Array.from({ length: c.depth }, (_, i) => visionBlockSpec(`${key}.blocks.${i}`, c)),
+  merger: mergerSpec(`${key}.merger`, c),
+});
+
+/** Patches of one or more images, block after block of 2×2 (see image/patchify), and their grids. */
+export type Images = { readonly pixelValues: Float32Array; readonly grids: readonly Grid[] };
+
+/**
+ * Images → visual tokens in raster order (transformers: Qwen2_5_VisionTransformerPretrainedModel.forward).
+ * pixelValues: [P, patchValues] → [M, D], owned by the caller. No adapters here: one run serves every task.
+ */
+export async function visionTower(
+  p: VisionTower,
+  { pixelValues, grids }: Images,
+  config: VisionConfig,
+  observe?: Observe,
+  signal?: AbortSignal,
+): Promise<tf.Tensor2D> {
+  const order = windowOrder(grids, config);
+  const rotary = visionRotary(grids, order, config);
+  const full = new Set(config.fullattBlockIndexes);
+  const patches = tf.tidy('patchEmbed', () => {
+    const values = tf.tensor2d(pixelValues, [
+      order.index.length * config.spatialMergeSize ** 2,
+      config.patchValues,
+    ]);
+    const embedded = linear(p.patchEmbed, values); //                              [P, C]
+    observe?.('vision.patch_embed', embedded);
+    return reorder(embedded, order.index); //                                      [P, C], window order from here
+  });
+  try {
+    const seen = await runBlocks(
+      p.blocks,
+      patches,
+      (block, x, i) => {
+        const cuSeqlens = full.has(i) ? order.cuSeqlens : order.cuWindowSeqlens;
+        const y = visionBlock(block, x, rotary, { heads: config.numHeads, cuSeqlens });
+        observe?.(`vision.blocks.${i}`, y);
+        return y;
+      },
+      signal,
+    );
+    try {
+      return tf.tidy('visionOut', () => {
+        const tokens = merger(p.merger, seen); //                                  [M, D]
+        observe?.('vision.merger', tokens);
+        const raster = reorder(tokens, order.inverse);
+        observe?.('vision.out', raster);
+        return raster;
+      });
+    } finally {
+      seen.dispose();
+    }
+  } finally {
+    patches.dispose();
+    disposeRotary(rotary);
+  }
+}
+
+/** Rows in groups (merge blocks) taken in a new order.   x: [n·g, w], index: [n] → [n·g, w] */
+function reorder(x: tf.Tensor2D, index: Int32Array): tf.Tensor2D {
+  const [rows, width] = x.shape;
+  const groups = tf.reshape(x, [index.length, (rows / index.length) * width]);
+  return tf.reshape(tf.gather(groups, tf.tensor1d(index, 'int32')), [rows, width]);
+}

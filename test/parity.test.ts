@@ -1,0 +1,226 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ropePositions } from '../src/decoder/positions.ts';
+import { JinaEmbeddings } from '../src/platform/node.ts';
+import { imageIds, textIds } from '../src/text/prompts.ts';
+import { type Grid, windowOrder } from '../src/vision/windows.ts';
+import { onEveryBackend } from './support/backends.ts';
+import { worstDifference } from './support/close.ts';
+import { GOLDEN, golden, goldenIndex, goldenNames } from './support/golden.ts';
+
+// The public Python code in float32 is the truth. Allowed: 1e-4 of a stage's largest value; aimed at: 2e-6 to 1e-5.
+const ALLOWED = 1e-4;
+const { texts, images, cases } = goldenIndex;
+const TASKS = ['retrieval', 'text-matching', 'code'];
+const staged = ['square', 'landscape', 'small', 'odd'].filter((name) => cases[`image.${name}`].stages);
+
+/** Rows of a right-padded golden batch [B, S, …] where the mask is 1, one array a row. */
+function unpad(
+  values: ArrayLike<number>,
+  [B, S, width = 1]: readonly number[],
+  lengths: readonly number[],
+): number[][] {
+  return Array.from({ length: B }, (_, b) =>
+    Array.from({ length: lengths[b] * width }, (_, i) => values[b * S * width + i]),
+  );
+}
+
+async function lengthsOf(name: string): Promise<number[]> {
+  const { values, shape } = await golden(`${name}/attention_mask`);
+  const [B, S] = shape;
+  return Array.from(
+    { length: B },
+    (_, b) => [...values.subarray(b * S, (b + 1) * S)].filter((m) => m === 1).length,
+  );
+}
+
+/** Fails with the first stage that differs: its name, index and both values. Prints the worst error of all stages. */
+class StageReport {
+  #worst = 0;
+  #count = 0;
+
+  compare(stage: string, found: ArrayLike<number>, expected: ArrayLike<number>): void {
+    const { error, index, found: f, expected: e } = worstDifference(found, expected);
+    if (!(error <= ALLOWED)) {
+      throw new Error(
+        `first stage that differs: ${stage}, value ${index} is ${f}, expected ${e} (error ${error.toExponential(2)} of max)`,
+      );
+    }
+    this.#worst = Math.max(this.#worst, error);
+    this.#count++;
+  }
+
+  get summary(): string {
+    return `${this.#count} stages, worst error ${this.#worst.toExponential(2)} of the stage's max`;
+  }
+}
+
+const cosine = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    ab += a[i] * b[i];
+    aa += a[i] * a[i];
+    bb += b[i] * b[i];
+  }
+  return ab / Math.sqrt(aa * bb);
+};
+
+function expectSameBits(found: Float32Array, expected: ArrayBufferView): void {
+  const bytes = (v: ArrayBufferView) => Buffer.from(v.buffer, v.byteOffset, v.byteLength);
+  expect(bytes(found).equals(bytes(expected))).toBe(true);
+}
+
+onEveryBackend((backend) => {
+  // Plain JavaScript needs half a minute for the larger images; there the small ones speak for all.
+  const encoded = backend === 'cpu' ? ['small', 'odd'] : images;
+  let jina: JinaEmbeddings;
+  beforeAll(async () => {
+    jina = await JinaEmbeddings.load(GOLDEN, { device: backend, taskPrefix: 'python' });
+  });
+  afterAll(() => jina.dispose());
+
+  test.each(['query', 'passage'] as const)(
+    'token ids and positions of %s texts are exact',
+    async (promptName) => {
+      const lengths = await lengthsOf(`text.${promptName}`);
+      const ids = await golden(`text.${promptName}/input_ids`);
+      const positions = await golden(`text.${promptName}/position_ids`);
+      const [B, S] = ids.shape;
+      const expected = unpad(ids.values, ids.shape, lengths);
+      texts.forEach((text, b) => {
+        const found = textIds(jina.tokenizer, text, { promptName, maxLength: 32768 });
+        expect([...found]).toEqual(expected[b]);
+        ropePositions(found, jina.model.config.tokens.image).forEach((axis, a) => {
+          const from = (a * B + b) * S;
+          expect([...axis]).toEqual([...positions.values.slice(from, from + lengths[b])]);
+        });
+      });
+    },
+  );
+
+  test.each(images)(
+    'image %s: grid, ids, positions and window order are exact, pixels bit-identical',
+    async (name) => {
+      const image = await jina.images.process(`${GOLDEN}images/${name}.png`);
+      const key = `image.${name}`;
+      expect([...image.grid]).toEqual([...(await golden(`${key}/image_grid_thw`)).values]);
+      const ids = imageIds(jina.tokenizer, image.tokens);
+      expect([...ids]).toEqual([...(await golden(`${key}/input_ids`)).values]);
+      const [, rows, columns] = image.grid;
+      const positions = ropePositions(ids, jina.model.config.tokens.image, [[rows / 2, columns / 2]]);
+      expect(positions.flatMap((axis) => [...axis])).toEqual([
+        ...(await golden(`${key}/position_ids`)).values,
+      ]);
+      const order = windowOrder([image.grid], jina.model.config.vision);
+      expect([...order.index]).toEqual([...(await golden(`${key}/window_index`)).values]);
+      expect([...order.cuWindowSeqlens]).toEqual([...(await golden(`${key}/cu_window_seqlens`)).values]);
+      const pixels = image.pixelValues;
+      if (goldenNames.includes(`${key}/pixel_values`)) {
+        expectSameBits(pixels, (await golden(`${key}/pixel_values`)).values);
+      } else {
+        const head = (await golden(`${key}/pixel_values_head`)).values;
+        const tail = (await golden(`${key}/pixel_values_tail`)).values;
+        expectSameBits(pixels.subarray(0, head.length), head);
+        expectSameBits(pixels.subarray(pixels.length - tail.length), tail);
+      }
+    },
+  );
+
+  test.each(staged)('image %s: every stage from patches to hidden states', async (name) => {
+    const key = `image.${name}`;
+    const image = await jina.images.process(`${GOLDEN}images/${name}.png`);
+    const seenStages: [string, tf.Tensor][] = [];
+    const observe = (stage: string, value: tf.Tensor) => {
+      if (stage !== 'merged') seenStages.push([stage, tf.keep(tf.clone(value))]);
+    };
+    const grids: Grid[] = [image.grid];
+    const seen = await jina.model.see({ pixelValues: image.pixelValues, grids }, { observe });
+    const ids = imageIds(jina.tokenizer, image.tokens);
+    const hidden = await jina.model.forward([{ ids, grids }], { seen, adapter: 'retrieval', observe });
+    const report = new StageReport();
+    for (const [stage, value] of seenStages) {
+      report.compare(stage, await value.data(), (await golden(`${key}/${stage}`)).values);
+    }
+    report.compare('hidden', await hidden.data(), (await golden(`${key}/retrieval/hidden`)).values);
+    tf.dispose([seen, hidden, ...seenStages.map(([, t]) => t)]);
+    console.log(`${backend}, ${key}: ${report.summary}`);
+  });
+
+  test('texts in one packed batch: every decoder stage', async () => {
+    const lengths = await lengthsOf('text.query');
+    const sequences = texts.map((text) => ({
+      ids: textIds(jina.tokenizer, text, { promptName: 'query', maxLength: 32768 }),
+    }));
+    const report = new StageReport();
+    const stages: [string, tf.Tensor][] = [];
+    const hidden = await jina.model.forward(sequences, {
+      adapter: 'retrieval',
+      observe: (stage, value) => {
+        if (stage !== 'merged') stages.push([stage, tf.keep(tf.clone(value))]);
+      },
+    });
+    for (const [stage, value] of stages) {
+      const { values, shape } = await golden(`text.query/${stage}`);
+      report.compare(stage, await value.data(), unpad(values, shape, lengths).flat());
+    }
+    tf.dispose([hidden, ...stages.map(([, t]) => t)]);
+    console.log(`${backend}, text.query: ${report.summary}`);
+  });
+
+  describe.each(TASKS)('task %s', (task) => {
+    test.each(['query', 'passage'] as const)(
+      '%s texts: single vectors at every size, and multi-vectors',
+      async (promptName) => {
+        const key = `text.${promptName}/${task}`;
+        const report = new StageReport();
+        for (const dim of [16, 32, 64]) {
+          const found = await jina.encodeText(texts, { task, promptName, truncateDim: dim });
+          const { values } = await golden(dim === 64 ? `${key}/single` : `${key}/single@${dim}`);
+          report.compare(
+            `single@${dim}`,
+            found.flatMap((v) => [...v]),
+            values,
+          );
+          found.forEach((v, b) => {
+            expect(cosine(v, values.slice(b * dim, (b + 1) * dim))).toBeGreaterThanOrEqual(0.999999);
+          });
+        }
+        const multi = await jina.encodeText(texts, { task, promptName, returnMultivector: true });
+        const { values, shape } = await golden(`${key}/multi`);
+        const expected = unpad(values, shape, await lengthsOf(`text.${promptName}`));
+        multi.forEach((rows, b) => {
+          report.compare(
+            `multi of text ${b}`,
+            rows.flatMap((r) => [...r]),
+            expected[b],
+          );
+        });
+        console.log(`${backend}, ${key}: ${report.summary}`);
+      },
+    );
+
+    test('images: single vectors at every size, and multi-vectors', async () => {
+      const report = new StageReport();
+      const paths = encoded.map((name) => `${GOLDEN}images/${name}.png`);
+      for (const dim of [16, 32, 64]) {
+        const found = await jina.encodeImage(paths, { task, truncateDim: dim });
+        for (const [i, name] of encoded.entries()) {
+          const key = `image.${name}/${task}/single${dim === 64 ? '' : `@${dim}`}`;
+          const { values } = await golden(key);
+          report.compare(key, found[i], values);
+          expect(cosine(found[i], values)).toBeGreaterThanOrEqual(0.999999);
+        }
+      }
+      const multi = await jina.encodeImage(paths, { task, returnMultivector: true });
+      for (const [i, name] of encoded.entries()) {
+        const { values } = await golden(`image.${name}/${task}/multi`);
+        report.compare(
+          `multi of ${name}`,
+          multi[i].flatMap((r) => [...r]),
+          values,
+        );
+      }
+      console.log(`${backend}, images, ${task}: ${report.summary}`);
+    });
+  });
+});

@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe } from 'vitest';
+import { DeviceManager } from '../../src/device.ts';
+import type { BackendName } from '../../src/device-engine.ts';
+import { nodeEngines } from '../../src/platform/engines-node.ts';
+
+const engines = nodeEngines();
+// cpu and wasm are always there. The others join where their packages and drivers are, and are named loudly where not.
+const wanted = (process.env.TEST_BACKENDS ?? 'cpu,wasm,tensorflow,webgpu').split(',') as BackendName[];
+const reports = await Promise.all(
+  engines.map(async (engine) => ({ name: engine.name, report: await engine.probe() })),
+);
+
+/** Backends that this machine can run, each of which every parity test runs on. */
+export const BACKENDS: readonly BackendName[] = wanted.filter((name) => {
+  const found = reports.find((r) => r.name === name);
+  if (!found?.report.available)
+    console.warn(`NOT RUN on backend "${name}": ${found?.report.detail ?? 'no engine'}`);
+  return found?.report.available ?? false;
+});
+
+/** Runs a suite once per backend. */
+export function onEveryBackend(suite: (backend: BackendName) => void, backends = BACKENDS): void {
+  describe.each(backends)('on %s', (backend) => {
+    beforeAll(() => startBackend(backend));
+    suite(backend);
+  });
+}
+
+export async function startBackend(backend: BackendName): Promise<void> {
+  const manager = new DeviceManager(engines);
+  await manager.start(await manager.select({ device: backend }));
+}
+
+/** Runs `f` and fails when it leaves tensors behind, beyond what it returns. */
+export async function expectNoLeak<T>(f: () => T | Promise<T>, kept = 0): Promise<T> {
+  const before = tf.memory().numTensors;
+  const result = await f();
+  const left = tf.memory().numTensors - before - kept;
+  if (left !== 0) throw new Error(`${left} tensors left behind`);
+  return result;
+}

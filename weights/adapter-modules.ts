@@ -1,0 +1,139 @@
+import { CheckpointError } from '../src/errors.ts';
+import { type AdapterConfig, patternValue } from './adapter-config.ts';
+import { type AdapterPart, type AdapterTensorName, parseAdapterTensorName } from './adapter-names.ts';
+import { isFloatDtype } from './dtypes.ts';
+import { counted, listProblems } from './problem-list.ts';
+import type { TensorEntry } from './safetensors.ts';
+
+/** A LoRA on one linear map: y += scale · (B · act(A x) + bBias). */
+export type AdapterModule = {
+  /** [R, in] */
+  readonly a: TensorEntry;
+  /** [out, R] */
+  readonly b: TensorEntry;
+  /** [out]; with PEFT's `lora_bias`. */
+  readonly bBias?: TensorEntry;
+  /** [out]; DoRA's norms. */
+  readonly magnitude?: TensorEntry;
+  /** alpha/r or, with rsLoRA, alpha/√r; alpha and r of this module. */
+  readonly scale: number;
+};
+
+/** By canonical module path: `model.layers.0.self_attn.q_proj`, `multi_vector_projector`. */
+export type AdapterModules = ReadonlyMap<string, AdapterModule>;
+
+type Parts = { readonly path: string } & Partial<Record<AdapterPart, TensorEntry>>;
+
+/**
+ * An adapter file's tensors as modules by task, headers only. `name` is what a file of one adapter without task names holds;
+ * a file of several says its tasks itself. Everything that is wrong with the file is told in one `CheckpointError`.
+ */
+export function adapterModules(
+  file: string,
+  tensors: ReadonlyMap<string, TensorEntry>,
+  config: AdapterConfig,
+  name: string | null,
+): ReadonlyMap<string, AdapterModules> {
+  const problems: string[] = [];
+  const named: { entry: TensorEntry; what: AdapterTensorName }[] = [];
+  for (const entry of tensors.values()) {
+    const what = parseAdapterTensorName(entry.name, config.modulesToSave);
+    if (typeof what === 'string') problems.push(`unexpected  ${entry.name}: ${what}`);
+    else if (!isFloatDtype(entry.dtype))
+      problems.push(`wrong dtype ${entry.name}: ${entry.dtype} is not a float`);
+    else named.push({ entry, what });
+  }
+  const taskOf = taskNaming(
+    named.map(({ what }) => what),
+    name,
+    problems,
+  );
+
+  const tasks = new Map<string, Map<string, Parts>>();
+  for (const { entry, what } of named) {
+    const task = taskOf(what);
+    const modules = tasks.get(task) ?? new Map<string, Parts>();
+    tasks.set(task, modules);
+    const parts = modules.get(what.module) ?? { path: what.path };
+    const other = parts[what.part];
+    if (other) problems.push(`twice       ${entry.name}: the same part of the same module as ${other.name}`);
+    modules.set(what.module, { ...parts, [what.part]: entry });
+  }
+
+  const result = new Map<string, AdapterModules>();
+  for (const [task, modules] of tasks) {
+    const whole = [...modules].map(
+      ([module, parts]) => [module, assemble(module, task, parts, config, problems)] as const,
+    );
+    result.set(task, new Map(whole.filter((m): m is [string, AdapterModule] => m[1] !== null)));
+  }
+  if (tensors.size === 0) problems.push('the file holds no tensors');
+  if (problems.length === 0) return result;
+  throw new CheckpointError(
+    listProblems(`${file}: this adapter cannot be used (${counted(problems.length, 'problem')}):`, problems),
+  );
+}
+
+/**
+ * Which task a tensor belongs to. With two labels it is the second. One label is a task if there are several of them, or
+ * if the file has no name of its own; PEFT's `default`, or the only label of a folder's file, is just an adapter's name.
+ */
+function taskNaming(
+  names: readonly AdapterTensorName[],
+  name: string | null,
+  problems: string[],
+): (what: AdapterTensorName) => string {
+  const depths = new Set(names.map(({ labels }) => labels.length));
+  if (depths.size > 1) {
+    const samples = [...depths].map((d) => names.find(({ labels }) => labels.length === d));
+    const shown = samples.map((s) => `${s?.path} has ${s?.labels.length ? s.labels.join('.') : 'no label'}`);
+    problems.push(`some tensors carry a task or adapter name and some do not: ${shown.join(', ')}`);
+  }
+  const labels = new Set(names.flatMap((what) => what.labels.at(-1) ?? []));
+  const onlyOne = labels.size === 1 && !depths.has(2);
+  const meaningless = onlyOne && (name !== null || labels.has('default'));
+  return (what) => (meaningless ? undefined : what.labels.at(-1)) ?? name ?? 'default';
+}
+
+/** Checks that the parts fit together. `null`, and a problem, where they do not. */
+function assemble(
+  module: string,
+  task: string,
+  parts: Parts,
+  config: AdapterConfig,
+  problems: string[],
+): AdapterModule | null {
+  const { path, a, b, bBias, magnitude } = parts;
+  const before = problems.length;
+  const where = `${module} (${task})`;
+  if (!a) problems.push(`missing     lora_A of ${where}`);
+  if (!b) problems.push(`missing     lora_B of ${where}`);
+  if (config.useDora && !magnitude)
+    problems.push(`missing     lora_magnitude_vector of ${where}: use_dora is true`);
+  if (!config.useDora && magnitude) problems.push(`unexpected  ${magnitude.name}: use_dora is false`);
+  if (config.loraBias && !bBias)
+    problems.push(`missing     the bias of lora_B of ${where}: lora_bias is true`);
+  if (!a || !b) return null;
+
+  const r = a.shape[0];
+  if (a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== r || r === 0) {
+    problems.push(
+      `wrong shape ${where}: expected A [r, in] and B [out, r], found A ${shown(a)} and B ${shown(b)}`,
+    );
+  }
+  for (const vector of [bBias, magnitude]) {
+    if (vector && (vector.shape.length !== 1 || vector.shape[0] !== b.shape[0])) {
+      problems.push(`wrong shape ${vector.name}: expected [${b.shape[0]}], found ${shown(vector)}`);
+    }
+  }
+  // The tensors are the truth about r: config.r is only a default. A pattern names this module, so it must agree.
+  const promised = patternValue(config.rankPattern, path);
+  if (promised !== undefined && promised !== r) {
+    problems.push(`wrong rank  ${where}: rank_pattern says ${promised}, lora_A is ${shown(a)}`);
+  }
+  const alpha = patternValue(config.alphaPattern, path) ?? config.loraAlpha;
+  const scale = alpha / (config.useRslora ? Math.sqrt(r) : r);
+  return problems.length === before ? { a, b, bBias, magnitude, scale } : null;
+}
+
+const shown = (entry: TensorEntry): string => `[${entry.shape.join(', ')}]`;

@@ -1,0 +1,102 @@
+import { CheckpointError, InputError } from '../src/errors.ts';
+import { bytesPerElement, elementCount, isFloatDtype, toInt32Array, widenInto } from './dtypes.ts';
+import type { TensorEntry } from './safetensors-header.ts';
+
+export { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors-header.ts';
+
+/** Bytes of one read. Large enough that a disk or a server is busy, small beside any weight that matters. */
+const defaultChunk = 16 * 2 ** 20;
+
+export type ReadOptions = {
+  readonly signal?: AbortSignal;
+  /** Bytes of one read. Default: 16 MiB. */
+  readonly chunkBytes?: number;
+};
+
+export type ReadFloatOptions = ReadOptions & {
+  /** Refuse NaN and infinities: a `CheckpointError` names the tensor, the place and the value. Default: false. */
+  readonly checkFinite?: boolean;
+};
+
+/** A tensor's bytes as they lie in the file, little-endian. */
+export async function readTensor(entry: TensorEntry, options: ReadOptions = {}): Promise<Uint8Array> {
+  const { signal, chunkBytes = defaultChunk } = options;
+  if (entry.byteLength <= chunkBytes) return entry.source.read(entry.begin, entry.byteLength, signal);
+  const result = new Uint8Array(entry.byteLength);
+  for (let at = 0; at < result.length; at += chunkBytes) {
+    const length = Math.min(chunkBytes, result.length - at);
+    result.set(await entry.source.read(entry.begin + at, length, signal), at);
+  }
+  return result;
+}
+
+/**
+ * A tensor widened to float32, flat: exact for F32, F16, BF16 and small integers, F64 rounded, I32 and I64 refused.
+ * Read and widened chunk by chunk: the peak is the result and one chunk.
+ */
+export const readFloat32 = (entry: TensorEntry, options: ReadFloatOptions = {}): Promise<Float32Array> =>
+  readElements(entry, 0, elementCount(entry.shape), options);
+
+/**
+ * Rows `rowBegin` ≤ row < `rowEnd` along the first axis, widened like `readFloat32`, flat: what a large matrix is turned with,
+ * or a table that stays on disk is looked up with. A scalar, or rows outside the tensor, is an `InputError`.
+ */
+export async function readRows(
+  entry: TensorEntry,
+  rowBegin: number,
+  rowEnd: number,
+  options: ReadFloatOptions = {},
+): Promise<Float32Array> {
+  const [rows, ...rest] = entry.shape;
+  const whole = Number.isInteger(rowBegin) && Number.isInteger(rowEnd);
+  if (rows === undefined || !whole || rowBegin < 0 || rowBegin > rowEnd || rowEnd > rows) {
+    throw new InputError(
+      `${titleOf(entry)} [${entry.shape.join(', ')}] has no rows from ${rowBegin} to ${rowEnd}`,
+    );
+  }
+  const width = elementCount(rest);
+  return readElements(entry, rowBegin * width, rowEnd * width, options);
+}
+
+/** An integer tensor as int32: I32 and smaller as they are, I64 where every value fits. */
+export async function readInt32(entry: TensorEntry, options: ReadOptions = {}): Promise<Int32Array> {
+  return toInt32Array(await readTensor(entry, options), entry.dtype);
+}
+
+async function readElements(
+  entry: TensorEntry,
+  from: number,
+  to: number,
+  { signal, chunkBytes = defaultChunk, checkFinite = false }: ReadFloatOptions,
+): Promise<Float32Array> {
+  const bytes = bytesPerElement(entry.dtype);
+  const perRead = Math.max(1, Math.floor(chunkBytes / bytes));
+  const result = new Float32Array(to - from);
+  for (let at = 0; at < result.length; at += perRead) {
+    const count = Math.min(perRead, result.length - at);
+    const chunk = await entry.source.read(entry.begin + (from + at) * bytes, count * bytes, signal);
+    widenInto(chunk, entry.dtype, result, at);
+    if (checkFinite) checkThatFinite(entry, result.subarray(at, at + count), from + at);
+  }
+  return result;
+}
+
+function checkThatFinite(entry: TensorEntry, values: Float32Array, first: number): void {
+  if (!isFloatDtype(entry.dtype)) return;
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isFinite(values[i])) continue;
+    const index = first + i;
+    throw new CheckpointError(
+      `${titleOf(entry)} holds ${values[i]} at index ${index} ` +
+        `([${coordinates(index, entry.shape).join(', ')}] of [${entry.shape.join(', ')}]); ` +
+        'a model with it gives no embeddings: download the file again or ask who made it',
+    );
+  }
+}
+
+const titleOf = (entry: TensorEntry): string => `${entry.source.name}: tensor ${JSON.stringify(entry.name)}`;
+
+/** A flat index as one along each axis, the last axis fastest. */
+function coordinates(index: number, shape: readonly number[]): readonly number[] {
+  return shape.map((size, axis) => Math.floor(index / elementCount(shape.slice(axis + 1))) % size);
+}
