@@ -6,9 +6,11 @@ import type { Engine, EngineOptions, EngineReport } from '../device-engine.ts';
 
 const MOST_THREADS = 4; // the pool of the published wasm build never has more
 
+// One a process: replacing the backend would strand the tensors that live on it. The first start decides the threads.
+let started: Promise<EngineReport> | null = null;
+
 /** TF.js on WebAssembly in Node, with the threads that stock TF.js has only in the browser. */
 export function wasmNodeEngine(): Engine {
-  let started: Promise<EngineReport> | null = null;
   return {
     name: 'wasm',
     probe: async () => report(Math.min(os.cpus().length, MOST_THREADS)),
