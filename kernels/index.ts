@@ -5,6 +5,7 @@ export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/
 export { gelu } from './gelu/gelu.ts';
 export { type LinearInputs, type LoraActivation, type LoraTerm, linear } from './linear/linear.ts';
 export { float32Matrix, type Matrix } from './linear/matrix.ts';
+export { type MatrixStore, matrixStore, type RawMatrix } from './linear/matrix-store.ts';
 export { l2Normalize, meanPool, type Span } from './pool/pool.ts';
 export { bodiesOn, composed } from './registry.ts';
 export { rmsNorm } from './rms-norm/rms-norm.ts';

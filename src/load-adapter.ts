@@ -1,20 +1,23 @@
-import * as tf from '@tensorflow/tfjs-core';
-import type { LoraTerm } from '../kernels/index.ts';
+import { type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
 import type { AdapterFile } from '../weights/adapter-files.ts';
-import { readFloat32 } from '../weights/safetensors.ts';
+import { counted, listProblems } from '../weights/problem-list.ts';
+import { readTensor, type TensorEntry } from '../weights/safetensors.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
 import { CheckpointError } from './errors.ts';
+import type { WeightResidence } from './load.ts';
 import { leavesOf, type ModelSpec } from './params.ts';
 
+export type LoadAdapterOptions = { readonly residence?: WeightResidence; readonly signal?: AbortSignal };
+
 /**
- * A LoRA file → an adapter in memory, float32 whatever the base is. Every module must be a linear map of this model and
+ * A LoRA file → an adapter in memory, resident whatever the base is. Every module must be a linear map of this model and
  * every matrix must fit it: a misfit is told before a tensor is read, never skipped (a LoRA that silently does not load
  * leaves the plain backbone, which looks like a working model).
  */
 export async function loadAdapter(
   file: AdapterFile,
   spec: ModelSpec,
-  signal?: AbortSignal,
+  options: LoadAdapterOptions = {},
 ): Promise<Adapter> {
   checkModules(file, spec);
   const terms = new Map<string, LoraTerm>();
@@ -28,16 +31,11 @@ export async function loadAdapter(
   let rank = 0;
   try {
     for (const [name, { a, b, scale }] of file.modules) {
-      const down = await readFloat32(a, { signal }); // [R, in]
-      const up = await readFloat32(b, { signal }); //   [out, R]
-      terms.set(name, {
-        a: transposed(down, a.shape[0], a.shape[1]), // [in, R]
-        b: transposed(up, b.shape[0], b.shape[1]), //   [R, out]
-        scale,
-        activation: file.config.activation,
-      });
-      parameters += down.length + up.length;
-      rank = Math.max(rank, a.shape[0]);
+      const down = await readMatrix(a, options); // [R, in] in the file, [in, R] here
+      const up = await readMatrix(b, options); //   [out, R] in the file, [R, out] here
+      terms.set(name, { a: down, b: up, scale, activation: file.config.activation });
+      parameters += down.inSize * down.outSize + up.inSize * up.outSize;
+      rank = Math.max(rank, down.outSize);
     }
   } catch (error) {
     dispose();
@@ -46,8 +44,11 @@ export async function loadAdapter(
   return { name: file.task, rank, terms, parameters, dispose };
 }
 
-const transposed = (values: Float32Array, rows: number, columns: number): tf.Tensor2D =>
-  tf.tidy(() => tf.transpose(tf.tensor2d(values, [rows, columns])));
+async function readMatrix(entry: TensorEntry, { residence, signal }: LoadAdapterOptions): Promise<Matrix> {
+  const [outSize, inSize] = entry.shape;
+  const raw = { bytes: await readTensor(entry, { signal }), dtype: entry.dtype, outSize, inSize };
+  return residence === 'float32' ? matrixStore().float32(raw) : matrixStore().packed(raw);
+}
 
 function checkModules(file: AdapterFile, spec: ModelSpec): void {
   const linears = new Map(leavesOf(spec).flatMap((l) => (l.leaf === 'linear' ? [[l.name, l] as const] : [])));
@@ -68,8 +69,7 @@ function checkModules(file: AdapterFile, spec: ModelSpec): void {
       problems.push(`unsupported ${name}: ${bBias ? 'lora_bias' : 'DoRA magnitude'} tensors`);
   }
   if (problems.length > 0) {
-    throw new CheckpointError(
-      `adapter "${file.task}" does not fit this model (${problems.length} modules):\n  ${problems.join('\n  ')}`,
-    );
+    const title = `adapter "${file.task}" does not fit this model (${counted(problems.length, 'module')}):`;
+    throw new CheckpointError(listProblems(title, problems));
   }
 }

@@ -1,25 +1,32 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type EmbeddingTable, float32Matrix, hostTable } from '../kernels/index.ts';
+import { type EmbeddingTable, hostTable, type Matrix, matrixStore } from '../kernels/index.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
 import { checkFit } from '../weights/fit.ts';
-import { readFloat32, readRows, readTensor, type TensorEntry } from '../weights/safetensors.ts';
-import { residentBlocks } from './layers/blocks.ts';
+import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
+import { checkFinite, readTensor, type TensorEntry } from '../weights/safetensors.ts';
+import { Held } from './held.ts';
+import { type Blocks, residentBlocks } from './layers/blocks.ts';
 import type { Linear } from './layers/linear.ts';
 import type { LeafSpec, LinearSpec, TableSpec } from './layers/spec.ts';
+import { fileTable, streamedBlocks } from './load-streamed.ts';
 import {
   checkpointTensors,
-  elements,
-  isLeafSpec,
+  fillTree,
+  leavesOf,
   type ModelParams,
   type ModelSpec,
   tensorsOf,
 } from './params.ts';
 
+/** Where weights live: widened in memory, in their own 16-bit type in memory, or on disk until a block's turn comes. */
+export type WeightResidence = 'float32' | 'bfloat16' | 'streamed';
+
 /** Called as loading goes on, with bytes of the checkpoint. */
 export type LoadProgress = (done: number, total: number) => void;
 
 export type LoadParamsOptions = {
+  readonly residence?: WeightResidence;
   readonly signal?: AbortSignal;
   readonly onProgress?: LoadProgress;
   /** Refuse NaN and infinities in the weights (reads a little slower). */
@@ -29,81 +36,113 @@ export type LoadParamsOptions = {
 /** Parameters in memory, and how to let go of them. */
 export type LoadedParams = { readonly params: ModelParams; dispose(): void };
 
+/** What a leaf of the spec becomes, given the bytes of its tensors. */
+export type MakeLeaf = (leaf: LeafSpec, bytes: LentBytes) => unknown;
+
 /**
  * Checkpoint + spec → parameters. Every misfit is told at once, before a byte of data is read; on any failure what was
- * already loaded is freed.
+ * already loaded is freed. With `streamed` the checkpoint must stay open as long as the parameters are used.
+ * The three residences multiply the same float32 matrices and give the same bits.
  */
 export async function loadParams(
   spec: ModelSpec,
   checkpoint: Checkpoint,
   options: LoadParamsOptions = {},
 ): Promise<LoadedParams> {
-  const expected = checkpointTensors(spec);
-  checkFit(expected, checkpoint.entries);
-  const entryOf = (name: string) => checkpoint.entries.get(name) as TensorEntry;
-  const total = expected.reduce((sum, t) => sum + entryOf(t.name).byteLength, 0);
-  const held: { dispose(): void }[] = [];
-  const keep = <T extends { dispose(): void }>(value: T): T => {
-    held.push(value);
-    return value;
-  };
-  const dispose = () => {
-    for (const value of held.splice(0)) value.dispose();
-  };
-  let done = 0;
+  const { residence = 'float32', signal } = options;
+  checkFit(checkpointTensors(spec), checkpoint.entries);
+  const entriesOf = (node: unknown) =>
+    checkpointTensors(node).map((t) => checkpoint.entries.get(t.name) as TensorEntry);
+  const streamed = residence === 'streamed';
 
-  const leaf = async (s: LeafSpec): Promise<unknown> => {
-    options.signal?.throwIfAborted();
-    const value = await readLeaf(s, entryOf, keep, options);
-    done += tensorsOf(s).reduce((sum, t) => sum + entryOf(t.name).byteLength, 0);
+  // In order: the table, everything outside the blocks, then block after block, read one group ahead.
+  const { embedTokens } = spec.model;
+  const towers = [spec.visual.blocks, spec.model.layers];
+  const rest = leavesOf(spec).filter(
+    (l) => l !== embedTokens && !towers.some((blocks) => leavesOf(blocks).includes(l)),
+  );
+  const blocks = streamed ? [] : towers.flat();
+  const groups = [...rest, ...blocks].map(entriesOf);
+  const table = checkpoint.entries.get(embedTokens.name) as TensorEntry;
+  const total = groups.flat().reduce((sum, e) => sum + e.byteLength, streamed ? 0 : table.byteLength);
+
+  const held = new Held();
+  const make = leafMaker(residence, checkpoint.entries, held, options);
+  let done = 0;
+  const progress = (bytes: number) => {
+    done += bytes;
     options.onProgress?.(done, total);
-    return value;
-  };
-  const fill = async (node: unknown): Promise<unknown> => {
-    if (isLeafSpec(node)) return leaf(node);
-    if (Array.isArray(node)) {
-      const blocks: unknown[] = [];
-      for (const block of node) blocks.push(await fill(block));
-      return residentBlocks(blocks);
-    }
-    const filled: Record<string, unknown> = {};
-    for (const [key, child] of Object.entries(node as object)) filled[key] = await fill(child);
-    return filled;
   };
 
   try {
-    return { params: (await fill(spec)) as ModelParams, dispose };
+    const leaves = new Map<unknown, unknown>();
+    leaves.set(
+      embedTokens,
+      held.keep(streamed ? fileTable(embedTokens, table) : await readTable(embedTokens, table, options)),
+    );
+    if (!streamed) progress(table.byteLength);
+    const reader = readAhead(groups, { once: true });
+    for (const [i, node] of [...rest, ...blocks].entries()) {
+      signal?.throwIfAborted();
+      const bytes = await reader.take(i, signal);
+      for (const leaf of leavesOf(node)) leaves.set(leaf, make(leaf, bytes));
+      progress(groups[i].reduce((sum, e) => sum + e.byteLength, 0));
+    }
+    const params = fillTree(spec, {
+      leaf: (leaf) => leaves.get(leaf),
+      blocks: (specs, fill): Blocks<unknown> =>
+        streamed
+          ? held.keep(
+              streamedBlocks(specs, specs.map(entriesOf), (own) =>
+                leafMaker('bfloat16', checkpoint.entries, own, options),
+              ),
+            )
+          : residentBlocks(specs.map(fill)),
+    }) as ModelParams;
+    return { params, dispose: () => held.dispose() };
   } catch (error) {
-    dispose();
+    held.dispose();
     throw error;
   }
 }
 
-type Keep = <T extends { dispose(): void }>(value: T) => T;
-type EntryOf = (name: string) => TensorEntry;
-
-async function readLeaf(
-  s: LeafSpec,
-  entryOf: EntryOf,
-  keep: Keep,
+/** Makes leaves from lent bytes, in the storage that the residence asks for. */
+function leafMaker(
+  residence: WeightResidence,
+  entries: ReadonlyMap<string, TensorEntry>,
+  held: Held,
   options: LoadParamsOptions,
-): Promise<unknown> {
-  if (s.leaf === 'table') return keep(await readTable(s, entryOf(s.name), options));
-  if (s.leaf === 'linear') return readLinear(s, entryOf, keep, options);
-  return keep(tf.tensor(await readFloat32(entryOf(s.name), options), s.shape as number[]));
+): MakeLeaf {
+  return (leaf, bytes) => {
+    const own = tensorsOf(leaf).map((t) => {
+      const entry = entries.get(t.name) as TensorEntry;
+      const raw = bytes.get(entry.name) as Uint8Array;
+      if (options.checkFinite) checkFinite(entry, raw);
+      return { shape: t.shape, dtype: entry.dtype, raw };
+    });
+    const float = ({ raw, dtype, shape }: (typeof own)[number]): tf.Tensor => {
+      const values = new Float32Array(raw.byteLength / bytesPerElement(dtype));
+      widenInto(raw, dtype, values);
+      return held.keep(tf.tensor(values, shape as number[]));
+    };
+    if (leaf.leaf !== 'linear') return float(own[0]);
+    const [weight, bias] = own;
+    const matrix = { bytes: weight.raw, dtype: weight.dtype, outSize: leaf.outSize, inSize: leaf.inSize };
+    const store = matrixStore();
+    return linearOf(
+      leaf,
+      held.keep(residence === 'float32' ? store.float32(matrix) : store.packed(matrix)),
+      bias ? (float(bias) as tf.Tensor1D) : null,
+    );
+  };
 }
 
-async function readLinear(
-  s: LinearSpec,
-  entryOf: EntryOf,
-  keep: Keep,
-  options: LoadParamsOptions,
-): Promise<Linear> {
-  const values = await readTransposed(entryOf(`${s.name}.weight`), s.outSize, s.inSize, options);
-  const weight = keep(float32Matrix(tf.tensor2d(values, [s.inSize, s.outSize])));
-  const bias = s.bias ? keep(tf.tensor1d(await readFloat32(entryOf(`${s.name}.bias`), options))) : null;
-  return { name: s.name, weight, bias, lora: [] };
-}
+const linearOf = (s: LinearSpec, weight: Matrix, bias: tf.Tensor1D | null): Linear => ({
+  name: s.name,
+  weight,
+  bias,
+  lora: [],
+});
 
 /** The table in its own dtype in host memory: rows are widened as they are looked up. */
 async function readTable(
@@ -112,37 +151,10 @@ async function readTable(
   options: LoadParamsOptions,
 ): Promise<EmbeddingTable> {
   const [rows, width] = s.shape;
-  const bytes = await readTensor(entry, options);
+  const bytes = await readTensor(entry, { signal: options.signal });
+  if (options.checkFinite) checkFinite(entry, bytes);
   const rowBytes = width * bytesPerElement(entry.dtype);
   return hostTable(rows, width, bytes.byteLength, (id, target) =>
     widenInto(bytes.subarray(id * rowBytes, (id + 1) * rowBytes), entry.dtype, target),
   );
-}
-
-const TILE = 64; // rows and columns that are turned together, so that both sides stay in the cache
-const ROWS_AT_ONCE = 512;
-
-/** A checkpoint matrix [out, in] as float32 [in, out], read and turned some rows at a time. */
-async function readTransposed(
-  entry: TensorEntry,
-  rows: number,
-  columns: number,
-  options: LoadParamsOptions,
-): Promise<Float32Array> {
-  const result = new Float32Array(elements([rows, columns]));
-  const matrix: TensorEntry = { ...entry, shape: [rows, columns] }; // a convolution kernel is read as a matrix
-  for (let first = 0; first < rows; first += ROWS_AT_ONCE) {
-    const count = Math.min(ROWS_AT_ONCE, rows - first);
-    const some = await readRows(matrix, first, first + count, options);
-    for (let top = 0; top < count; top += TILE) {
-      const bottom = Math.min(top + TILE, count);
-      for (let left = 0; left < columns; left += TILE) {
-        const right = Math.min(left + TILE, columns);
-        for (let r = top; r < bottom; r++) {
-          for (let c = left; c < right; c++) result[c * rows + first + r] = some[r * columns + c];
-        }
-      }
-    }
-  }
-  return result;
 }

@@ -3,7 +3,7 @@ import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
 import { Config } from './config.ts';
-import { DeviceManager } from './device.ts';
+import { type DeviceChoice, DeviceManager } from './device.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
@@ -11,7 +11,7 @@ import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
 import { loadParams } from './load.ts';
-import { loadAdapter } from './load-adapter.ts';
+import { type LoadAdapterOptions, loadAdapter } from './load-adapter.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import type { LoadOptions } from './options.ts';
 import { modelSpec } from './params.ts';
@@ -29,38 +29,51 @@ export async function openEmbedder(
 ): Promise<EmbedderParts> {
   const { signal, onProgress, checkFinite, adapters, ...given } = options;
   const config = new Config({ env: door.env, options: given });
+  const ownsTree = !isTree(source);
   const tree = await openTree(door, source, signal);
   try {
     const { modelConfig, tokenizer, images } = await readSmallFiles(door, tree, signal);
     const checkpoint = await openCheckpoint(tree, signal);
+    const choice = await startDevice(door, config);
+    const residence = config.settings.residence === 'auto' ? 'float32' : config.settings.residence;
+    const spec = modelSpec(modelConfig);
+    const { params, dispose } = await loadParams(spec, checkpoint, {
+      residence,
+      signal,
+      onProgress,
+      checkFinite,
+    });
+    const close = () => (ownsTree ? tree.close() : checkpoint.close());
+    // Streamed weights read from the checkpoint as long as the model lives; otherwise all has been read.
+    const streamed = residence === 'streamed';
+    const model = new EmbeddingModel(modelConfig, params, () => {
+      dispose();
+      if (streamed) void close();
+    });
     try {
-      const manager = new DeviceManager(door.engines);
-      const { device: wanted, compute, batchSize, threads } = config.settings;
-      const choice = await manager.select({
-        device: wanted,
-        precision: compute ?? undefined,
-        batchSize: batchSize ?? undefined,
-      });
-      await manager.start(choice, { threads: threads ?? undefined });
-      const loaded = await loadParams(modelSpec(modelConfig), checkpoint, {
-        signal,
-        onProgress,
-        checkFinite,
-      });
-      const model = new EmbeddingModel(modelConfig, loaded.params, loaded.dispose);
-      try {
-        await addAdapters(model, door, tree, adapters, signal);
-      } catch (error) {
-        model.dispose();
-        throw error;
-      }
-      return { model, tokenizer, images, config, device: choice, name: tree.name };
-    } finally {
-      await checkpoint.close();
+      await addAdapters(model, door, tree, adapters, { residence, signal });
+    } catch (error) {
+      model.dispose();
+      throw error;
     }
-  } finally {
-    if (!isTree(source)) await tree.close();
+    if (!streamed) await close();
+    return { model, tokenizer, images, config, device: choice, name: tree.name };
+  } catch (error) {
+    if (ownsTree) await tree.close();
+    throw error;
   }
+}
+
+async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
+  const { device, compute, batchSize, threads } = config.settings;
+  const manager = new DeviceManager(door.engines);
+  const choice = await manager.select({
+    device,
+    precision: compute ?? undefined,
+    batchSize: batchSize ?? undefined,
+  });
+  await manager.start(choice, { threads: threads ?? undefined });
+  return choice;
 }
 
 const isTree = (source: unknown): source is FileTree =>
@@ -113,8 +126,9 @@ async function addAdapters(
   door: Door,
   own: FileTree,
   adapters: string | URL | null | undefined,
-  signal?: AbortSignal,
+  options: LoadAdapterOptions,
 ): Promise<void> {
+  const { signal } = options;
   if (adapters === null) return;
   const tree = adapters === undefined ? own : await door.openTree(adapters, signal);
   try {
@@ -123,7 +137,7 @@ async function addAdapters(
     const place = (task: string) => (taskNames.includes(task) ? taskNames.indexOf(task) : taskNames.length);
     // The checkpoint's own order of tasks: the first is the default.
     for (const file of [...files].sort((a, b) => place(a.task) - place(b.task))) {
-      model.addAdapter(await loadAdapter(file, model.spec, signal));
+      model.addAdapter(await loadAdapter(file, model.spec, options));
     }
   } finally {
     if (tree !== own) await tree.close();

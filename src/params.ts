@@ -38,6 +38,19 @@ export function leavesOf(spec: unknown): readonly LeafSpec[] {
 export const isLeafSpec = (node: unknown): node is LeafSpec =>
   typeof node === 'object' && node !== null && 'leaf' in node;
 
+/** How the nodes of a spec tree are filled. `blocks` gets the specs of a tower's blocks and a way to fill one. */
+export type Filling = {
+  readonly leaf: (leaf: LeafSpec) => unknown;
+  readonly blocks: (specs: readonly unknown[], fill: (spec: unknown) => unknown) => Blocks<unknown>;
+};
+
+/** The tree of parameters for a tree of specs. */
+export function fillTree(spec: unknown, filling: Filling): unknown {
+  if (isLeafSpec(spec)) return filling.leaf(spec);
+  if (Array.isArray(spec)) return filling.blocks(spec, (block) => fillTree(block, filling));
+  return Object.fromEntries(Object.entries(spec as object).map(([k, v]) => [k, fillTree(v, filling)]));
+}
+
 /** The checkpoint tensors of a leaf: one, or a linear map's weight and bias. */
 export function tensorsOf(leaf: LeafSpec): readonly TensorSpec[] {
   if (leaf.leaf !== 'linear') return [{ ...leaf, leaf: 'tensor' }];

@@ -15,14 +15,23 @@ afterAll(() => jina.dispose());
 
 const text = fc.string({ unit: 'grapheme', maxLength: 30 });
 const norm = (v: ArrayLike<number>) => Math.hypot(...Array.from(v));
-const raw = (seed: number) => ({ width: 56 + 28 * (seed % 3), height: 56, channels: 3 as const, data: noise(seed) });
+const raw = (seed: number) => ({
+  width: 56 + 28 * (seed % 3),
+  height: 56,
+  channels: 3 as const,
+  data: noise(seed),
+});
 const noise = (seed: number) =>
-  Uint8Array.from(gaussian((56 + 28 * (seed % 3)) * 56 * 3, seed), (v) => Math.max(0, Math.min(255, 128 + 60 * v)));
+  Uint8Array.from(gaussian((56 + 28 * (seed % 3)) * 56 * 3, seed), (v) =>
+    Math.max(0, Math.min(255, 128 + 60 * v)),
+  );
 
 test('truncation is slicing and normalising again; sizes nest; all vectors are unit vectors', () =>
   fc.assert(
     fc.asyncProperty(text, async (t) => {
-      const [full, half, quarter] = await Promise.all([64, 32, 16].map((truncateDim) => jina.encodeText(t, { truncateDim })));
+      const [full, half, quarter] = await Promise.all(
+        [64, 32, 16].map((truncateDim) => jina.encodeText(t, { truncateDim })),
+      );
       for (const [small, large] of [
         [half, full],
         [quarter, full],
@@ -30,7 +39,11 @@ test('truncation is slicing and normalising again; sizes nest; all vectors are u
       ]) {
         const cut = large.slice(0, small.length);
         const scale = norm(cut);
-        expectClose(small, cut.map((v) => v / scale), { relativeToMax: 1e-6, what: `${small.length} of ${large.length}` });
+        expectClose(
+          small,
+          cut.map((v) => v / scale),
+          { relativeToMax: 1e-6, what: `${small.length} of ${large.length}` },
+        );
       }
       for (const v of [full, half, quarter]) expect(norm(v)).toBeCloseTo(1, 5);
     }),
@@ -40,15 +53,26 @@ test('truncation is slicing and normalising again; sizes nest; all vectors are u
 test('order, batch size, token budget and neighbours change nothing, bit for bit', () =>
   fc.assert(
     fc.asyncProperty(
-      fc.array(fc.oneof(text, fc.integer({ min: 0, max: 5 }).map((seed) => ({ image: raw(seed) }))), { minLength: 1, maxLength: 6 }),
+      fc.array(
+        fc.oneof(
+          text,
+          fc.integer({ min: 0, max: 5 }).map((seed) => ({ image: raw(seed) })),
+        ),
+        { minLength: 1, maxLength: 6 },
+      ),
       fc.integer({ min: 1, max: 7 }),
       fc.integer({ min: 1, max: 200 }),
       fc.infiniteStream(fc.nat()),
       async (inputs, batchSize, tokenBudget, order) => {
-        const alone = [];
+        const alone: Float32Array[] = [];
         for (const input of inputs) alone.push((await jina.encode([input]))[0]);
-        const shuffled = inputs.map((input, i) => ({ input, i, key: order.next().value as number })).sort((a, b) => a.key - b.key);
-        const together = await jina.encode(shuffled.map((s) => s.input), { batchSize, tokenBudget });
+        const shuffled = inputs
+          .map((input, i) => ({ input, i, key: order.next().value as number }))
+          .sort((a, b) => a.key - b.key);
+        const together = await jina.encode(
+          shuffled.map((s) => s.input),
+          { batchSize, tokenBudget },
+        );
         shuffled.forEach(({ i }, at) => {
           expect([...together[at]]).toEqual([...alone[i]]);
         });
@@ -97,8 +121,16 @@ test('a zero adapter is the base bit for bit; two adapters are the sum of their 
     await project([a, b]),
     await project([weigh(a, -1.5)]),
   ];
-  expectClose(both, base.map((v, i) => ya[i] + yb[i] - v), { relativeToMax: 1e-6, what: 'two adapters' });
-  expectClose(scaled, base.map((v, i) => v - 1.5 * (ya[i] - v)), { relativeToMax: 1e-6, what: 'scaled adapter' });
+  expectClose(
+    both,
+    base.map((v, i) => ya[i] + yb[i] - v),
+    { relativeToMax: 1e-6, what: 'two adapters' },
+  );
+  expectClose(
+    scaled,
+    base.map((v, i) => v - 1.5 * (ya[i] - v)),
+    { relativeToMax: 1e-6, what: 'scaled adapter' },
+  );
   x.dispose();
 });
 
@@ -142,7 +174,11 @@ test('tensor count is constant over load, encode, task switch and dispose', asyn
   await expect(other.encode(['a', { image: new Uint8Array(3) }])).rejects.toThrow();
   expect(tf.memory().numTensors).toBe(loaded);
   const controller = new AbortController();
-  const running = other.encodeText(['a', 'bb', 'ccc'], { batchSize: 1, signal: controller.signal, onProgress: () => controller.abort() });
+  const running = other.encodeText(['a', 'bb', 'ccc'], {
+    batchSize: 1,
+    signal: controller.signal,
+    onProgress: () => controller.abort(),
+  });
   await expect(running).rejects.toThrow(/abort/i);
   expect(tf.memory().numTensors).toBe(loaded);
   other.dispose();

@@ -81,6 +81,18 @@ async function readElements(
   return result;
 }
 
+/** Refuses NaN and infinities in bytes that are already in memory, some at a time. */
+export function checkFinite(entry: TensorEntry, bytes: Uint8Array): void {
+  const width = bytesPerElement(entry.dtype);
+  const some = new Float32Array(1 << 16);
+  for (let first = 0; first < bytes.byteLength / width; first += some.length) {
+    const count = Math.min(some.length, bytes.byteLength / width - first);
+    const part = some.subarray(0, count);
+    widenInto(bytes.subarray(first * width, (first + count) * width), entry.dtype, part);
+    checkThatFinite(entry, part, first);
+  }
+}
+
 function checkThatFinite(entry: TensorEntry, values: Float32Array, first: number): void {
   if (!isFloatDtype(entry.dtype)) return;
   for (let i = 0; i < values.length; i++) {

@@ -38,7 +38,11 @@ async function check({ T, In, Out, R, activation, bias }: Case): Promise<void> {
       x: tf.tensor2d(x, [T, In]),
       weight: float32Matrix(tf.tensor2d(w, [In, Out])),
       bias: bias ? tf.tensor1d(b) : null,
-      lora: terms.map((l) => ({ ...l, a: tf.tensor2d(l.a, [In, R]), b: tf.tensor2d(l.b, [R, Out]) })),
+      lora: terms.map((l) => ({
+        ...l,
+        a: float32Matrix(tf.tensor2d(l.a, [In, R])),
+        b: float32Matrix(tf.tensor2d(l.b, [R, Out])),
+      })),
     };
     const y = linear(inputs);
     const values = await y.data();
@@ -76,14 +80,14 @@ onEveryBackend(() => {
     );
     const lora = [
       {
-        a: tf.zeros([4, 2]) as tf.Tensor2D,
-        b: tf.zeros([2, 9]) as tf.Tensor2D,
+        a: float32Matrix(tf.zeros([4, 2])),
+        b: float32Matrix(tf.zeros([2, 9])),
         scale: 1,
         activation: 'none' as const,
       },
     ];
     expect(() => linear({ x: tf.zeros([2, 4]), weight, bias: null, lora })).toThrow(
-      'expected [R Out] with {"R":2,"Out":3}, got [2, 9]',
+      'a LoRA of A [4, 2] and B [2, 9] does not fit a matrix [4, 3]',
     );
   });
 });

@@ -7,10 +7,10 @@ import type { Matrix } from './matrix.ts';
 /** What may stand between the two LoRA matrices. `none` is LoRA as published; `relu` makes it a small adapter MLP. */
 export type LoraActivation = 'none' | 'relu';
 
-/** One low-rank term: scale · act(x A) B.   a: [in, R], b: [R, out] (both transposed from the checkpoint's layout). */
+/** One low-rank term: scale · act(x A) B.   a: [in, R], b: [R, out], stored like any other matrix. */
 export type LoraTerm = {
-  readonly a: tf.Tensor2D;
-  readonly b: tf.Tensor2D;
+  readonly a: Matrix;
+  readonly b: Matrix;
   readonly scale: number;
   readonly activation: LoraActivation;
 };
@@ -34,9 +34,9 @@ export function composedLinear({ x, weight, bias, lora }: LinearInputs): tf.Tens
 /** y + Σ scale · act(x A) B.   y: [T, out], x: [T, in] → [T, out] */
 export function addLora(y: tf.Tensor2D, x: tf.Tensor2D, lora: readonly LoraTerm[]): tf.Tensor2D {
   for (const { a, b, scale, activation } of lora) {
-    const low: tf.Tensor2D = tf.matMul(x, a); //                                    [T, R]
+    const low: tf.Tensor2D = tf.matMul(x, a.dense()); //                                    [T, R]
     const mid = activation === 'relu' ? tf.relu(low) : low;
-    const delta = tf.matMul(mid, b); //                                             [T, out]
+    const delta = tf.matMul(mid, b.dense()); //                                             [T, out]
     y = tf.add(y, scale === 1 ? delta : tf.mul(delta, scale));
   }
   return y;
@@ -49,8 +49,11 @@ export function linear(inputs: LinearInputs): tf.Tensor2D {
   const { inSize, outSize } = inputs.weight;
   dims(inputs.x, 'T In', { In: inSize });
   for (const { a, b } of inputs.lora) {
-    const { R } = dims(a, 'In R', { In: inSize });
-    dims(b, 'R Out', { R, Out: outSize });
+    if (a.inSize !== inSize || b.outSize !== outSize || a.outSize !== b.inSize) {
+      throw new InputError(
+        `a LoRA of A [${a.inSize}, ${a.outSize}] and B [${b.inSize}, ${b.outSize}] does not fit a matrix [${inSize}, ${outSize}]`,
+      );
+    }
   }
   if (inputs.bias && inputs.bias.size !== outSize) {
     throw new InputError(`bias has ${inputs.bias.size} values, the matrix has ${outSize} columns`);

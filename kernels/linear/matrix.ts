@@ -8,7 +8,8 @@ import type * as tf from '@tensorflow/tfjs-core';
 export interface Matrix {
   readonly inSize: number;
   readonly outSize: number;
-  readonly storage: 'float32' | 'bfloat16';
+  /** A float32 tensor, or 16-bit words that are widened before each use. */
+  readonly storage: 'float32' | 'packed';
   /** Bytes that stay occupied between calls. */
   readonly bytes: number;
   /**

@@ -64,30 +64,35 @@ async function openIfThere(path: string, name = path): Promise<ByteSource | null
 
 function fileSource(handle: FileHandle, name: string, size: number): ByteSource {
   let closed = false;
+  async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const { length } = target;
+    signal?.throwIfAborted();
+    if (closed) throw new SourceError(`${name}: read after close`);
+    checkRange({ name, size }, offset, length);
+    for (let at = 0; at < length; ) {
+      const want = Math.min(chunkBytes, length - at);
+      const { bytesRead } = await handle.read(target, at, want, offset + at).catch((cause) => {
+        throw notReadable(name, cause, `reading ${rangeText(offset, length)} failed`);
+      });
+      signal?.throwIfAborted();
+      if (bytesRead === 0) {
+        throw new SourceError(
+          `${name}: reading ${rangeText(offset, length)} came short after ${at}: the file had ${size} bytes when it was ` +
+            'opened and has become shorter; wait until nobody writes to it, then open it again',
+        );
+      }
+      at += bytesRead;
+    }
+  }
   return {
     name,
     size,
     async read(offset, length, signal) {
-      signal?.throwIfAborted();
-      if (closed) throw new SourceError(`${name}: read after close`);
-      checkRange({ name, size }, offset, length);
       const bytes = new Uint8Array(length);
-      for (let at = 0; at < length; ) {
-        const want = Math.min(chunkBytes, length - at);
-        const { bytesRead } = await handle.read(bytes, at, want, offset + at).catch((cause) => {
-          throw notReadable(name, cause, `reading ${rangeText(offset, length)} failed`);
-        });
-        signal?.throwIfAborted();
-        if (bytesRead === 0) {
-          throw new SourceError(
-            `${name}: reading ${rangeText(offset, length)} came short after ${at}: the file had ${size} bytes when it was ` +
-              'opened and has become shorter; wait until nobody writes to it, then open it again',
-          );
-        }
-        at += bytesRead;
-      }
+      await readInto(offset, bytes, signal);
       return bytes;
     },
+    readInto,
     async close() {
       if (closed) return;
       closed = true;

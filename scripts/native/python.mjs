@@ -1,0 +1,64 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { run } from './processes.mjs';
+import { LIBRARIES } from './wheel.mjs';
+
+/** Python is asked for two things only: where an installed TensorFlow lies, and to download a wheel. */
+const PYTHONS = [process.env.PYTHON, 'python3', 'python'].filter((name) => name !== undefined);
+
+/** find_spec does not import the package, which would take seconds. */
+const LOCATE = `
+import importlib.metadata as meta, importlib.util as util, json, os, sys
+spec = util.find_spec('tensorflow')
+folder = spec and spec.submodule_search_locations and spec.submodule_search_locations[0]
+names = [n for n in ('tensorflow', 'tensorflow-cpu', 'tensorflow-intel') if folder and any(d.metadata['Name'] == n for d in meta.distributions(name=n))]
+print(json.dumps({'folder': folder, 'version': meta.version(names[0]) if names else None}))`;
+
+/** TensorFlow as an installed Python holds it; throws where there is none with a C library.
+ * @returns {Promise<{ folder: string, version: string }>} */
+export async function installedTensorflow() {
+  const failures = [];
+  for (const python of PYTHONS) {
+    try {
+      const found = JSON.parse(await run(python, ['-c', LOCATE], { limitMs: 30_000 }));
+      const files = found.folder ? await readdir(found.folder) : [];
+      if (LIBRARIES.every((library) => files.includes(library)))
+        return { folder: found.folder, version: found.version ?? 'unknown' };
+      failures.push(`${python} has no TensorFlow`);
+    } catch (error) {
+      failures.push(`${python}: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+  throw new Error(failures.join('; '));
+}
+
+/** Python versions to ask for when the running one is too old or too new for TensorFlow: only the C library matters. */
+const OTHER_VERSIONS = ['3.13', '3.12', '3.11'];
+
+/** Downloads the first of `packages` that pip can get into `folder`; gives the wheel's path.
+ * @param {readonly string[]} packages @param {string} folder */
+export async function pipDownload(packages, folder) {
+  const failures = [];
+  for (const name of packages)
+    for (const python of PYTHONS)
+      for (const version of [undefined, ...OTHER_VERSIONS])
+        try {
+          await run(python, pipArguments(name, folder, version), { limitMs: 15 * 60_000 });
+          const wheel = (await readdir(folder)).find((file) => file.endsWith('.whl'));
+          if (wheel) return join(folder, wheel);
+          throw new Error('pip ended well but left no wheel');
+        } catch (error) {
+          const { message, output = '' } = /** @type {Error & { output?: string }} */ (error);
+          failures.push(`${python} -m pip download ${name}: ${message}`);
+          // Another version tag helps only where the index answered and had nothing for this Python.
+          if (!/no matching distribution/i.test(output) || /retrying|connection|timed out/i.test(output)) break;
+        }
+  throw new Error([...new Set(failures)].join('; '));
+}
+
+/** @param {string} name @param {string} folder @param {string} [version] */
+export function pipArguments(name, folder, version) {
+  const network = ['--timeout', '10', '--retries', '1', '--progress-bar', 'off', '--disable-pip-version-check'];
+  const tag = version ? ['--python-version', version, '--implementation', 'cp'] : [];
+  return ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...network, ...tag, '-d', folder, name];
+}

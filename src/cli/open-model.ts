@@ -1,0 +1,50 @@
+import type { EncodeOptions } from '../options.ts';
+import type { JinaEmbeddings } from '../platform/node.ts';
+import { bytes } from './amounts.ts';
+import type { ModelOptions } from './options.ts';
+import type { Session } from './session.ts';
+import { readSettings } from './settings.ts';
+
+/** Settings that come from command-line options; what was not given stays open. */
+export const settingsOf = (options: ModelOptions & { precision?: string }) =>
+  readSettings(options.config, {
+    task: options.task ?? undefined,
+    promptName: options.prompt,
+    truncateDim: options.dim,
+    device: options.device,
+    batchSize: options.batchSize,
+    maxPixels: options.maxPixels,
+    maxLength: options.maxLength,
+    precision: options.precision,
+  } as Parameters<typeof readSettings>[1]);
+
+/** What every call of a command has in common; everything else is in the settings. */
+export const callOptions = (options: ModelOptions, { signal }: Session) =>
+  ({
+    ...(options.task === null ? { task: null } : {}),
+    returnMultivector: options.multivector ?? false,
+    signal,
+  }) satisfies EncodeOptions;
+
+/** Loads the model of `--model`, with a bar while it reads. TF.js and everything on it is imported here, not before. */
+export async function openModel(
+  options: ModelOptions,
+  settings: Awaited<ReturnType<typeof settingsOf>>,
+  { terminal, signal }: Session,
+): Promise<JinaEmbeddings> {
+  const progress = await terminal.progress('loading', bytes);
+  try {
+    const tf = await import('@tensorflow/tfjs-core');
+    // At its first tensor the cpu backend prints an advertisement to stderr ("Hi, looks like you are running TensorFlow.js in
+    // Node.js"). Production mode, which an application should be in anyway, is the switch that TF.js has for it.
+    tf.enableProdMode();
+    const { JinaEmbeddings } = await import('../platform/node.ts');
+    return await JinaEmbeddings.load(options.model ?? null, {
+      ...settings,
+      signal,
+      onProgress: progress.update,
+    });
+  } finally {
+    progress.stop();
+  }
+}
