@@ -17,6 +17,8 @@ export function tensorflowEngine(): Engine {
     probe: async () => look(),
     start: async () => {
       if (!look().available) throw new DeviceError(look().detail);
+      const { registerTensorflowBodies } = await import('../../kernels/bodies-tensorflow.ts');
+      registerTensorflowBodies();
       return look();
     },
   };
