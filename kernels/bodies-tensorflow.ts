@@ -1,5 +1,5 @@
-import { tensorflowStore } from './linear/tensorflow-store.ts';
 import { registerMatrixStore } from './linear/matrix-store.ts';
+import { tensorflowStore } from './linear/tensorflow-store.ts';
 
 /** Gives the native TensorFlow backend its own bodies and its own store of matrices. Idempotent. */
 export function registerTensorflowBodies(): void {

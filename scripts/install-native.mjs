@@ -39,7 +39,12 @@ async function main(argv) {
   const target = join(root, 'node_modules', pkg.name);
   if (!options.force && existsSync(target)) {
     try {
-      return report('works already', pkg, target, await check(target, root));
+      return report(
+        'an earlier run; it works, and nothing was changed',
+        pkg,
+        target,
+        await check(target, root),
+      );
     } catch (error) {
       console.log(`${pkg.name} is there but does not work (${messageOf(error)}): it is installed anew`);
     }
@@ -127,7 +132,9 @@ function report(from, pkg, target, { tensorflow, cuda, gflops }) {
     'npm ci and npm install remove it again, as no lock file names it; "npm run native" then takes seconds.',
   ];
   if (pkg.name.endsWith('-gpu') && !cuda)
-    lines.push('No CUDA device answered: this package is untested without an NVIDIA GPU and its CUDA libraries.');
+    lines.push(
+      'No CUDA device answered: this package is untested without an NVIDIA GPU and its CUDA libraries.',
+    );
   console.log(lines.join('\n'));
 }
 
@@ -135,8 +142,12 @@ function report(from, pkg, target, { tensorflow, cuda, gflops }) {
  * @param {string} root @param {boolean} gpu @returns {Package} */
 function wantedPackage(root, gpu) {
   const core = join(root, 'node_modules/@tensorflow/tfjs-core/package.json');
-  if (!existsSync(core)) throw new Error(`${root} has no @tensorflow/tfjs-core in node_modules: run "npm ci" first`);
-  return { name: gpu ? '@tensorflow/tfjs-node-gpu' : '@tensorflow/tfjs-node', version: readJson(core).version };
+  if (!existsSync(core))
+    throw new Error(`${root} has no @tensorflow/tfjs-core in node_modules: run "npm ci" first`);
+  return {
+    name: gpu ? '@tensorflow/tfjs-node-gpu' : '@tensorflow/tfjs-node',
+    version: readJson(core).version,
+  };
 }
 
 /** This checkout, or, when this script was itself installed as a package, the project that holds it.

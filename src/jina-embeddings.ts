@@ -7,11 +7,15 @@ import type { EmbeddingModel } from './embedding-model.ts';
 import { InputError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
 import type { ImageInput } from './image/rgb-image.ts';
+import type { WeightResidence } from './load.ts';
 import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from './options.ts';
 import { quantize, type Vector } from './output/quantize.ts';
 import { type Embedding, isMulti, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
 import { kindOf, type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
+
+/** The device that was chosen, and where the weights live there. */
+export type RunDevice = DeviceChoice & { readonly residence: WeightResidence };
 
 /** The parts that make up an embedder; `openEmbedder` reads them from a checkpoint. */
 export type EmbedderParts = {
@@ -19,7 +23,7 @@ export type EmbedderParts = {
   readonly tokenizer: TextTokenizer;
   readonly images: ImageProcessor;
   readonly config: Config;
-  readonly device: DeviceChoice;
+  readonly device: RunDevice;
   /** What the checkpoint is called in messages. */
   readonly name: string;
 };
@@ -34,10 +38,11 @@ export class EmbedderCore {
   readonly images: ImageProcessor;
   readonly config: Config;
   /** Where this runs, and why there. */
-  readonly device: DeviceChoice;
+  readonly device: RunDevice;
   readonly name: string;
   readonly #details = new WeakMap<object, EmbeddingDetails>();
   #disposed = false;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: EmbedderParts) {
     this.model = parts.model;
@@ -162,7 +167,7 @@ export class EmbedderCore {
     let done = 0;
     for await (const batch of this.#batches(requests, settings, options, limits)) {
       options.signal?.throwIfAborted();
-      const embeddings = await this.#runBatch(batch, settings, options);
+      const embeddings = await this.#alone(() => this.#runBatch(batch, settings, options));
       batch.forEach(({ request }, i) => {
         results[request.index] = embeddings[i];
       });
@@ -170,6 +175,13 @@ export class EmbedderCore {
       options.onProgress?.(done, inputs.length);
     }
     return results;
+  }
+
+  /** Calls may overlap, batches may not: two at once would double the memory, and streamed blocks come in one order. */
+  #alone<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(run, run);
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
   /** Texts grouped by adapter and length, then images in their order (their pixels are read one batch at a time). */

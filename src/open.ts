@@ -1,4 +1,4 @@
-import { listAdapterFiles } from '../weights/adapter-files.ts';
+import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts';
 import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
@@ -11,7 +11,8 @@ import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
 import { loadParams } from './load.ts';
-import { type LoadAdapterOptions, loadAdapter } from './load-adapter.ts';
+import { loadAdapter } from './load-adapter.ts';
+import { chooseResidence, planInputs, planMemory } from './memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import type { LoadOptions } from './options.ts';
 import { modelSpec } from './params.ts';
@@ -29,37 +30,53 @@ export async function openEmbedder(
 ): Promise<EmbedderParts> {
   const { signal, onProgress, checkFinite, adapters, ...given } = options;
   const config = new Config({ env: door.env, options: given });
-  const ownsTree = !isTree(source);
   const tree = await openTree(door, source, signal);
+  const adapterTree =
+    typeof adapters === 'string' || adapters instanceof URL ? await door.openTree(adapters, signal) : tree;
+  const closeTrees = async () => {
+    if (adapterTree !== tree) await adapterTree.close();
+    if (!isTree(source)) await tree.close();
+  };
   try {
     const { modelConfig, tokenizer, images } = await readSmallFiles(door, tree, signal);
-    const checkpoint = await openCheckpoint(tree, signal);
-    const choice = await startDevice(door, config);
-    const residence = config.settings.residence === 'auto' ? 'float32' : config.settings.residence;
     const spec = modelSpec(modelConfig);
+    const checkpoint = await openCheckpoint(tree, signal);
+    const files = adapters === null ? [] : await adapterFiles(adapterTree, modelConfig.taskNames, signal);
+    const choice = await startDevice(door, config);
+    const plans = planMemory(
+      planInputs(modelConfig, spec, checkpoint.entries, {
+        backend: choice.backend,
+        adapterCount: files.length,
+        adapterRank: Math.max(0, ...files.map(rankOf)),
+        tokenizerTokens: tokenizer.vocabSize,
+        tokens: PLANNED_TOKENS,
+      }),
+    );
+    const free = door.memory()?.free ?? null;
+    const { residence, reason } = chooseResidence(config.settings.residence, choice.backend, plans, free);
     const { params, dispose } = await loadParams(spec, checkpoint, {
       residence,
       signal,
       onProgress,
       checkFinite,
     });
-    const close = () => (ownsTree ? tree.close() : checkpoint.close());
     // Streamed weights read from the checkpoint as long as the model lives; otherwise all has been read.
     const streamed = residence === 'streamed';
     const model = new EmbeddingModel(modelConfig, params, () => {
       dispose();
-      if (streamed) void close();
+      if (streamed) void closeTrees();
     });
     try {
-      await addAdapters(model, door, tree, adapters, { residence, signal });
+      for (const file of files) model.addAdapter(await loadAdapter(file, spec, { residence, signal }));
     } catch (error) {
       model.dispose();
       throw error;
     }
-    if (!streamed) await close();
-    return { model, tokenizer, images, config, device: choice, name: tree.name };
+    if (!streamed) await closeTrees();
+    const device = { ...choice, residence, reason: `${choice.reason}; ${reason}` };
+    return { model, tokenizer, images, config, device, name: tree.name };
   } catch (error) {
-    if (ownsTree) await tree.close();
+    await closeTrees();
     throw error;
   }
 }
@@ -121,25 +138,19 @@ function checkPatches({ vision }: ModelConfig, images: ReturnType<typeof parsePr
   }
 }
 
-async function addAdapters(
-  model: EmbeddingModel,
-  door: Door,
-  own: FileTree,
-  adapters: string | URL | null | undefined,
-  options: LoadAdapterOptions,
-): Promise<void> {
-  const { signal } = options;
-  if (adapters === null) return;
-  const tree = adapters === undefined ? own : await door.openTree(adapters, signal);
-  try {
-    const { taskNames } = model.config;
-    const files = await listAdapterFiles(tree, { taskNames, signal });
-    const place = (task: string) => (taskNames.includes(task) ? taskNames.indexOf(task) : taskNames.length);
-    // The checkpoint's own order of tasks: the first is the default.
-    for (const file of [...files].sort((a, b) => place(a.task) - place(b.task))) {
-      model.addAdapter(await loadAdapter(file, model.spec, options));
-    }
-  } finally {
-    if (tree !== own) await tree.close();
-  }
+/** The adapters that will be loaded, in the checkpoint's own order of tasks: the first is the default. */
+async function adapterFiles(
+  tree: FileTree,
+  taskNames: readonly string[],
+  signal?: AbortSignal,
+): Promise<readonly AdapterFile[]> {
+  const place = (task: string) => (taskNames.includes(task) ? taskNames.indexOf(task) : taskNames.length);
+  const files = await listAdapterFiles(tree, { taskNames, signal });
+  return [...files].sort((a, b) => place(a.task) - place(b.task));
 }
+
+const rankOf = (file: AdapterFile): number =>
+  Math.max(0, ...[...file.modules.values()].map(({ a }) => a.shape[0]));
+
+/** A page image with its frame, or a few dozen texts: what the memory plan counts on in one batch. */
+const PLANNED_TOKENS = 1024;

@@ -4,7 +4,7 @@ import { ropePositions } from '../src/decoder/positions.ts';
 import { JinaEmbeddings } from '../src/platform/node.ts';
 import { imageIds, textIds } from '../src/text/prompts.ts';
 import { type Grid, windowOrder } from '../src/vision/windows.ts';
-import { onEveryBackend } from './support/backends.ts';
+import { isSlow, onEveryBackend } from './support/backends.ts';
 import { worstDifference } from './support/close.ts';
 import { GOLDEN, golden, goldenIndex, goldenNames } from './support/golden.ts';
 
@@ -71,8 +71,8 @@ function expectSameBits(found: Float32Array, expected: ArrayBufferView): void {
 }
 
 onEveryBackend((backend) => {
-  // Plain JavaScript needs half a minute for the larger images; there the small ones speak for all.
-  const encoded = backend === 'cpu' ? ['small', 'odd'] : images;
+  // Where the larger images take half a minute, the small ones speak for all.
+  const encoded = isSlow(backend) ? ['small', 'odd'] : images;
   let jina: JinaEmbeddings;
   beforeAll(async () => {
     jina = await JinaEmbeddings.load(GOLDEN, { device: backend, taskPrefix: 'python' });

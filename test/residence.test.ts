@@ -26,3 +26,11 @@ onEveryBackend((backend) => {
     jina.dispose();
   });
 });
+
+test('calls that overlap on streamed weights wait for each other', async () => {
+  const jina = await JinaEmbeddings.load(GOLDEN, { device: 'wasm', residence: 'streamed' });
+  const alone = await jina.encodeText(texts);
+  const together = await Promise.all(texts.map((t) => jina.encodeText(t)));
+  expect(together.map((v) => [...v])).toEqual(alone.map((v) => [...v]));
+  jina.dispose();
+});

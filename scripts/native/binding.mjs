@@ -19,7 +19,9 @@ export async function compileBinding(packageFolder) {
     });
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
-    throw new Error(`node-gyp: ${message} (it needs python3, make and a C++ compiler: apt-get install python3 make g++)`);
+    throw new Error(
+      `node-gyp: ${message} (it needs python3, make and a C++ compiler: apt-get install python3 make g++)`,
+    );
   }
   const folder = join(packageFolder, target);
   await mkdir(folder, { recursive: true });

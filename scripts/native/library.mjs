@@ -1,6 +1,6 @@
 import { link, mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { npm, nodeHeaders } from './npm.mjs';
+import { nodeHeaders, npm } from './npm.mjs';
 import { installedTensorflow, pipDownload } from './python.mjs';
 import { LIBRARIES, LINKS, openWheel, unpackWheel } from './wheel.mjs';
 
@@ -99,5 +99,6 @@ async function libraryFolder(packageFolder) {
 }
 
 function onlyOnLinux() {
-  if (process.platform !== 'linux') throw new Error(`written for Linux; on ${process.platform} only the stock download works`);
+  if (process.platform !== 'linux')
+    throw new Error(`written for Linux; on ${process.platform} only the stock download works`);
 }

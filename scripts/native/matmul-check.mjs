@@ -24,7 +24,8 @@ tf.setBackend('tensorflow');
 if (tf.getBackend() !== 'tensorflow') throw new Error(`the backend is ${tf.getBackend()}, not tensorflow`);
 
 const small = tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).dataSync();
-if (String([...small]) !== '19,22,43,50') throw new Error(`a 2 x 2 matmul gave ${[...small]}, not 19,22,43,50`);
+if (String([...small]) !== '19,22,43,50')
+  throw new Error(`a 2 x 2 matmul gave ${[...small]}, not 19,22,43,50`);
 
 const N = 1024;
 const [a, b] = [tf.fill([N, N], 0.5), tf.fill([N, N], 0.25)];
@@ -34,7 +35,8 @@ for (let i = 0; i < 8; i++) {
   const y = tf.matMul(a, b);
   const values = y.dataSync();
   best = Math.min(best, performance.now() - started);
-  if (values[0] !== N / 8 || values[N * N - 1] !== N / 8) throw new Error(`a ${N} matmul gave ${values[0]}, not ${N / 8}`);
+  if (values[0] !== N / 8 || values[N * N - 1] !== N / 8)
+    throw new Error(`a ${N} matmul gave ${values[0]}, not ${N / 8}`);
   y.dispose();
 }
 const backend = tf.backend();

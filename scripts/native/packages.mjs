@@ -1,5 +1,5 @@
-import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { existsSync, readFileSync } from 'node:fs';
+import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { npm } from './npm.mjs';
 
@@ -13,10 +13,16 @@ const INSTALL_ONLY = ['adm-zip', 'https-proxy-agent', 'rimraf', 'tar'];
  */
 export async function fetchPackages(folder, root, name, version) {
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: { [name]: version } }));
+  await writeFile(
+    join(folder, 'package.json'),
+    JSON.stringify({ private: true, dependencies: { [name]: version } }),
+  );
   if (existsSync(join(root, '.npmrc'))) await copyFile(join(root, '.npmrc'), join(folder, '.npmrc'));
   const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--no-update-notifier', '--loglevel=error'];
-  await npm(['install', '--prefix', folder, '--ignore-scripts', '--omit=dev', ...quiet], { cwd: folder, limitMs: 5 * 60_000 });
+  await npm(['install', '--prefix', folder, '--ignore-scripts', '--omit=dev', ...quiet], {
+    cwd: folder,
+    limitMs: 5 * 60_000,
+  });
 }
 
 /** Removes from `folder`/node_modules what the finished package does not load.
@@ -29,6 +35,9 @@ export async function keepRuntimeOnly(folder, name) {
   await rm(join(modules, '.bin'), { recursive: true, force: true });
   for (const part of ['build', 'deps/include', 'src', 'python', 'binding'])
     await rm(join(modules, name, part), { recursive: true, force: true });
+  // Source maps are three quarters of TF.js's size, and no program reads them here.
+  for (const file of await readdir(modules, { recursive: true }))
+    if (file.endsWith('.js.map')) await rm(join(modules, file));
 }
 
 /** The packages directly in `modules` that `name` reaches at run time, itself included.

@@ -24,7 +24,11 @@ export function cleanUp() {
 
 /** The exit code of a signal is 128 plus its number: 130 for Ctrl-C. */
 export function cleanUpOnSignals() {
-  for (const [signal, code] of /** @type {const} */ ([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]]))
+  for (const [signal, code] of /** @type {const} */ ([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ]))
     process.once(signal, () => {
       cleanUp();
       process.stderr.write(`\ninterrupted (${signal}); nothing was changed\n`);
@@ -63,7 +67,11 @@ export function run(command, args, { cwd, env, limitMs = 20 * 60_000 } = {}) {
     child.on('error', (error) => {
       clearTimeout(timer);
       children.delete(child);
-      fail(/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT' ? `${command} is not installed` : error.message);
+      fail(
+        /** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT'
+          ? `${command} is not installed`
+          : error.message,
+      );
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);
@@ -88,7 +96,10 @@ function stop(child) {
 /** The line of a failed program's output that says most: the last that speaks of an error, else the last.
  * @param {string} output */
 export function lastWords(output) {
-  const lines = output.split('\n').map((line) => line.trim()).filter(Boolean);
+  const lines = output
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean);
   const telling = lines.filter((line) => /error|cannot|not found|refused|denied|no space/i.test(line));
   return (telling.at(-1) ?? lines.at(-1) ?? '').slice(0, 300);
 }

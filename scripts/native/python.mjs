@@ -51,14 +51,34 @@ export async function pipDownload(packages, folder) {
           const { message, output = '' } = /** @type {Error & { output?: string }} */ (error);
           failures.push(`${python} -m pip download ${name}: ${message}`);
           // Another version tag helps only where the index answered and had nothing for this Python.
-          if (!/no matching distribution/i.test(output) || /retrying|connection|timed out/i.test(output)) break;
+          if (!/no matching distribution/i.test(output) || /retrying|connection|timed out/i.test(output))
+            break;
         }
   throw new Error([...new Set(failures)].join('; '));
 }
 
 /** @param {string} name @param {string} folder @param {string} [version] */
 export function pipArguments(name, folder, version) {
-  const network = ['--timeout', '10', '--retries', '1', '--progress-bar', 'off', '--disable-pip-version-check'];
+  const network = [
+    '--timeout',
+    '10',
+    '--retries',
+    '1',
+    '--progress-bar',
+    'off',
+    '--disable-pip-version-check',
+  ];
   const tag = version ? ['--python-version', version, '--implementation', 'cp'] : [];
-  return ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', ...network, ...tag, '-d', folder, name];
+  return [
+    '-m',
+    'pip',
+    'download',
+    '--no-deps',
+    '--only-binary=:all:',
+    ...network,
+    ...tag,
+    '-d',
+    folder,
+    name,
+  ];
 }

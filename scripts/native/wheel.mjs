@@ -26,10 +26,14 @@ export function planWheel(file, entries) {
   const name = basename(file);
   const info = entries.find((entry) => /^tensorflow[^/]*\.dist-info\/METADATA$/.test(entry.name));
   if (!info) throw new Error(`${name} is not a wheel of TensorFlow (no tensorflow*.dist-info in it)`);
-  const libraries = LIBRARIES.map((library) => entries.find((entry) => entry.name === `tensorflow/${library}`));
+  const libraries = LIBRARIES.map((library) =>
+    entries.find((entry) => entry.name === `tensorflow/${library}`),
+  );
   const missing = LIBRARIES.filter((_, i) => !libraries[i]);
   if (missing.length > 0)
-    throw new Error(`${name} holds no ${missing.join(', no ')}: take a Linux wheel of TensorFlow 2.11 or later`);
+    throw new Error(
+      `${name} holds no ${missing.join(', no ')}: take a Linux wheel of TensorFlow 2.11 or later`,
+    );
   const headers = entries.filter((entry) => HEADER.test(entry.name));
   if (!headers.some((entry) => entry.name.endsWith('/tensorflow/c/c_api.h')))
     throw new Error(`${name} holds no tensorflow/c/c_api.h`);
@@ -69,5 +73,6 @@ export async function unpackWheel({ file, plan }, deps, onShare) {
     const below = entry.name.slice('tensorflow/include/'.length);
     await extractEntry(file, entry, join(deps, 'include', below), count);
   }
-  for (const entry of plan.libraries) await extractEntry(file, entry, join(deps, 'lib', basename(entry.name)), count);
+  for (const entry of plan.libraries)
+    await extractEntry(file, entry, join(deps, 'lib', basename(entry.name)), count);
 }

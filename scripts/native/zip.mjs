@@ -1,7 +1,7 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Transform } from 'node:stream';
+import { PassThrough, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import * as zlib from 'node:zlib';
 
@@ -24,7 +24,11 @@ export async function listZip(file) {
   const handle = await open(file);
   try {
     const { size } = await handle.stat();
-    const tail = await read(handle, Math.max(0, size - LONGEST_END_RECORD), Math.min(size, LONGEST_END_RECORD));
+    const tail = await read(
+      handle,
+      Math.max(0, size - LONGEST_END_RECORD),
+      Math.min(size, LONGEST_END_RECORD),
+    );
     let end = tail.length - 22;
     while (end >= 0 && tail.readUInt32LE(end) !== END_RECORD) end--;
     if (end < 0) throw new Error(`${file} is not a whole zip file (${size} bytes, no directory at its end)`);
@@ -68,7 +72,9 @@ export async function extractEntry(file, entry, target, onBytes) {
   await mkdir(dirname(target), { recursive: true });
   let bytes = 0;
   let crc = 0;
-  const crc32 = /** @type {undefined | ((data: Buffer, value: number) => number)} */ (Reflect.get(zlib, 'crc32'));
+  const crc32 = /** @type {undefined | ((data: Buffer, value: number) => number)} */ (
+    Reflect.get(zlib, 'crc32')
+  );
   const watch = new Transform({
     transform(chunk, _encoding, done) {
       bytes += chunk.length;
@@ -77,13 +83,23 @@ export async function extractEntry(file, entry, target, onBytes) {
       done(null, chunk);
     },
   });
-  const inflate = entry.method === 0 ? [] : [zlib.createInflateRaw({ chunkSize: 1 << 20 })];
-  if (entry.packedSize > 0) {
-    const source = createReadStream(file, { start, end: start + entry.packedSize - 1, highWaterMark: 1 << 20 });
-    await pipeline([source, ...inflate, watch, createWriteStream(target)]);
-  } else await pipeline([[], createWriteStream(target)]);
+  if (entry.packedSize === 0) await writeFile(target, '');
+  else {
+    const source = createReadStream(file, {
+      start,
+      end: start + entry.packedSize - 1,
+      highWaterMark: 1 << 20,
+    });
+    const inflate = entry.method === 0 ? new PassThrough() : zlib.createInflateRaw({ chunkSize: 1 << 20 });
+    await pipeline(source, inflate, watch, createWriteStream(target)).catch((error) => {
+      if (!String(error.code).startsWith('Z_')) throw error; // a full disk is not the wheel's fault
+      throw new Error(`${file} is damaged: ${entry.name} does not unpack (${error.message})`);
+    });
+  }
   if (bytes !== entry.size || (bytes > 0 && crc !== entry.crc))
-    throw new Error(`${file} is damaged: ${entry.name} unpacks to ${bytes} bytes, not to the ${entry.size} expected`);
+    throw new Error(
+      `${file} is damaged: ${entry.name} unpacks to ${bytes} bytes, not to the ${entry.size} expected`,
+    );
 }
 
 /** The local header repeats the name and has an extra field of its own length.

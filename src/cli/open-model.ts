@@ -1,3 +1,4 @@
+import type { OutputPrecision, Settings } from '../config.ts';
 import type { EncodeOptions } from '../options.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
 import { bytes } from './amounts.ts';
@@ -6,7 +7,9 @@ import type { Session } from './session.ts';
 import { readSettings } from './settings.ts';
 
 /** Settings that come from command-line options; what was not given stays open. */
-export const settingsOf = (options: ModelOptions & { precision?: string }) =>
+export const settingsOf = (
+  options: ModelOptions & { readonly precision?: OutputPrecision },
+): Promise<Settings> =>
   readSettings(options.config, {
     task: options.task ?? undefined,
     promptName: options.prompt,
@@ -16,7 +19,7 @@ export const settingsOf = (options: ModelOptions & { precision?: string }) =>
     maxPixels: options.maxPixels,
     maxLength: options.maxLength,
     precision: options.precision,
-  } as Parameters<typeof readSettings>[1]);
+  });
 
 /** What every call of a command has in common; everything else is in the settings. */
 export const callOptions = (options: ModelOptions, { signal }: Session) =>
@@ -29,7 +32,7 @@ export const callOptions = (options: ModelOptions, { signal }: Session) =>
 /** Loads the model of `--model`, with a bar while it reads. TF.js and everything on it is imported here, not before. */
 export async function openModel(
   options: ModelOptions,
-  settings: Awaited<ReturnType<typeof settingsOf>>,
+  settings: Settings,
   { terminal, signal }: Session,
 ): Promise<JinaEmbeddings> {
   const progress = await terminal.progress('loading', bytes);

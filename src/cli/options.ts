@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { DEVICE_NAMES, type DeviceName, type Settings } from '../config.ts';
 import { notEmpty, taskName, wholeNumber } from './option-values.ts';
 
@@ -30,9 +30,6 @@ export const addGlobalOptions = (command: Command): Command =>
     .option('--json', 'machine-readable output')
     .option('--config <file.json>', 'settings from a file; environment and options go before it')
     .option('--debug', 'show where an error came from');
-
-export const newCommand = (name: string, description: string): Command =>
-  addGlobalOptions(new Command(name).description(description));
 
 const PROMPTS = ['query', 'passage', 'document'];
 

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe } from 'vitest';
+import { afterEach, beforeAll, describe, expect } from 'vitest';
 import { DeviceManager } from '../../src/device.ts';
 import type { BackendName } from '../../src/device-engine.ts';
+import { gpuIdle, takeGpuErrors } from '../../src/device-webgpu.ts';
 import { nodeEngines } from '../../src/platform/engines-node.ts';
 
 const engines = nodeEngines();
@@ -19,10 +20,18 @@ export const BACKENDS: readonly BackendName[] = wanted.filter((name) => {
   return found?.report.available ?? false;
 });
 
-/** Runs a suite once per backend. */
+/** Backends that need half a minute for the larger images: plain JavaScript, and a GPU that is emulated on the CPU. */
+export const isSlow = (backend: BackendName): boolean =>
+  backend === 'cpu' || reports.find((r) => r.name === backend)?.report.hardware === 'software';
+
+/** Runs a suite once per backend. An error on the GPU fails the case: its result may be zeros, and close to the truth. */
 export function onEveryBackend(suite: (backend: BackendName) => void, backends = BACKENDS): void {
   describe.each(backends)('on %s', (backend) => {
     beforeAll(() => startBackend(backend));
+    afterEach(async () => {
+      await gpuIdle();
+      expect(takeGpuErrors()).toEqual([]);
+    });
     suite(backend);
   });
 }

@@ -1,0 +1,111 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { bytes, count } from './amounts.ts';
+import type { CheckpointSummary } from './checkpoint-summary.ts';
+import { LICENCE } from './licence.ts';
+import { type GlobalOptions, modelOption, withExamples } from './options.ts';
+import { action, type Session } from './session.ts';
+import { pairs } from './table.ts';
+
+type InfoOptions = GlobalOptions & { readonly model?: string };
+
+export function infoCommand(signal: AbortSignal): Command {
+  const command = new Command('info')
+    .description('describe a checkpoint; reads headers only, never the weights')
+    .argument('[model]', 'folder or URL (default: the small one in this package)', notEmptyModel)
+    .addOption(modelOption().hideHelp()) // as every other command spells it
+    .action(
+      action<InfoOptions>(signal, (options, session, args) =>
+        info(args[0] ?? options.model ?? null, options, session),
+      ),
+    );
+  return withExamples(command, 'jina-embeddings info', 'jina-embeddings info ./jina-embeddings-v4 --json');
+}
+
+async function info(
+  model: string | null,
+  { json }: InfoOptions,
+  { terminal, signal }: Session,
+): Promise<void> {
+  const { nodeDoor } = await import('../platform/node.ts');
+  const { summarize } = await import('./checkpoint-summary.ts');
+  const tree = model === null ? await nodeDoor.openDefault() : await nodeDoor.openTree(model, signal);
+  try {
+    const summary = await summarize(tree, signal);
+    const text = json
+      ? `${JSON.stringify({ ...summary, licence: LICENCE })}\n`
+      : describe(summary, terminal.style.bold);
+    await terminal.print(text);
+  } finally {
+    await tree.close();
+  }
+}
+
+function describe(s: CheckpointSummary, bold: (text: string) => string): string {
+  const { vision: v, decoder: d } = s.config;
+  const share = (n: number) => `${count(n).padStart(count(s.parameters.total).length)}`;
+  const sections: readonly (readonly [string, string])[] = [
+    [
+      `${s.model}${s.randomWeights ? '  (random weights: its similarities mean nothing)' : ''}`,
+      pairs([
+        ['vectors', `${d.hiddenSize} values; Matryoshka sizes ${s.config.matryoshkaDims.join(', ')}`],
+        ['multi-vectors', `${s.config.multiVectorProjectorDim} values a token`],
+        ['decoder', `${d.numHiddenLayers} layers of ${d.hiddenSize}, ${heads(d)}, MLP ${d.intermediateSize}`],
+        [
+          'vision tower',
+          `${v.depth} blocks of ${v.hiddenSize}, ${v.numHeads} heads of ${v.headDim}, MLP ${v.intermediateSize}`,
+        ],
+        [
+          'patches',
+          `${v.patchSize} × ${v.patchSize} pixels, ${v.spatialMergeSize ** 2} make a token; windows of ${v.windowSize} pixels`,
+        ],
+        [
+          'vocabulary',
+          `${count(d.vocabSize)} rows; the tokenizer has ${count(s.tokenizer.tokens)} tokens (${bytes(s.tokenizer.bytes)})`,
+        ],
+      ]),
+    ],
+    [
+      'Parameters',
+      pairs([
+        ['vision tower', share(s.parameters.vision)],
+        ['decoder', share(s.parameters.decoder)],
+        ['projector', share(s.parameters.projector)],
+        [
+          'total',
+          `${share(s.parameters.total)}   ${count(s.tensors)} tensors, stored as ${storedAs(s.stored)}`,
+        ],
+      ]),
+    ],
+    ['Adapters', adapterLines(s)],
+    [
+      `Memory for the weights${s.adapters.length ? ', adapters (float32) included' : ''}`,
+      pairs(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
+    ],
+    ['Files', pairs(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],
+  ];
+  const text = sections.map(([title, body]) => `${bold(title)}\n${body}`).join('\n');
+  return `${text}\n${bold('Licence')}\n  ${LICENCE}.\n`;
+}
+
+const heads = (d: CheckpointSummary['config']['decoder']): string =>
+  `${d.numAttentionHeads} query and ${d.numKeyValueHeads} key/value heads of ${d.headDim}`;
+
+const storedAs = (stored: CheckpointSummary['stored']): string =>
+  Object.entries(stored)
+    .map(([dtype, n]) => `${dtype} (${bytes(n)})`)
+    .join(', ');
+
+const adapterLines = ({ adapters }: CheckpointSummary): string =>
+  adapters.length === 0
+    ? '  none\n'
+    : pairs(
+        adapters.map((a) => [
+          a.name,
+          `rank ${a.ranks.join(', ')}, alpha ${a.alpha}, on ${a.modules} linear maps, ${count(a.parameters)} parameters`,
+        ]),
+      );
+
+function notEmptyModel(word: string): string {
+  if (word.trim() !== '') return word;
+  throw new InvalidArgumentError('Expected a folder or a URL.');
+}

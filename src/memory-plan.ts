@@ -1,0 +1,163 @@
+import type { TensorEntry } from '../weights/safetensors.ts';
+import type { BackendName } from './device-engine.ts';
+import { DeviceError } from './errors.ts';
+import type { WeightResidence } from './load.ts';
+import type { ModelConfig } from './model-config.ts';
+import {
+  checkpointTensors,
+  elements,
+  leavesOf,
+  loraParameterCount,
+  type ModelSpec,
+  parameterCount,
+} from './params.ts';
+
+/** Predicted peak memory of one residence, in bytes, by what it is for. */
+export type MemoryPlan = {
+  readonly residence: WeightResidence;
+  /** The process with its backend loaded, before any model. */
+  readonly runtime: number;
+  readonly tokenizer: number;
+  readonly weights: number;
+  readonly adapters: number;
+  /** Buffers that come and go: read-ahead, matrices widened for one use, what a batch of this size computes. */
+  readonly work: number;
+  readonly total: number;
+};
+
+export type PlanInputs = {
+  readonly config: ModelConfig;
+  readonly spec: ModelSpec;
+  readonly backend: BackendName;
+  /** Bytes an element of the checkpoint's matrices. */
+  readonly weightBytes: number;
+  readonly adapterCount: number;
+  readonly adapterRank: number;
+  readonly tokenizerTokens: number;
+  /** Tokens that run together. */
+  readonly tokens: number;
+};
+
+const MB = 1e6;
+
+// Measured: resident memory of a process that has started the backend and multiplied two small matrices (bench/README.md).
+const RUNTIME: Readonly<Record<BackendName, number>> = {
+  tensorflow: 430 * MB,
+  webgpu: 300 * MB,
+  wasm: 190 * MB,
+  cpu: 120 * MB,
+};
+
+// Measured with the Qwen2 vocabulary: maps and merge tables of the tokenizer library, and the JSON they were read from.
+const BYTES_PER_TOKEN = 1000;
+
+const RESIDENCES: readonly WeightResidence[] = ['float32', 'bfloat16', 'streamed'];
+
+/** Predicted peak of every residence, largest first. */
+export const planMemory = (inputs: PlanInputs): readonly MemoryPlan[] =>
+  RESIDENCES.map((r) => planOne(inputs, r));
+
+function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
+  const { spec, backend, weightBytes, adapterCount, adapterRank, tokenizerTokens } = inputs;
+  const table = elements(spec.model.embedTokens.shape) * weightBytes;
+  const others = parameterCount(spec) - elements(spec.model.embedTokens.shape);
+  const resident = residence === 'float32' ? 4 : Math.min(weightBytes, 4);
+  const blocks = [...spec.visual.blocks, ...spec.model.layers];
+  const largestBlock = Math.max(...blocks.map(parameterCount));
+  const outside = others - blocks.reduce((sum, b) => sum + parameterCount(b), 0);
+  const largestMatrix = Math.max(
+    ...checkpointTensors([spec.visual, spec.model.layers]).map((t) => elements(t.shape)),
+  );
+  const weights =
+    residence === 'streamed' ? outside * resident + largestBlock * weightBytes : table + others * resident;
+  // While a block is taken in, two groups of raw bytes lie beside it; the float32 form of one matrix at a time.
+  const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
+  const widening = residence === 'float32' ? 0 : 2 * largestMatrix * 4;
+  const runtime = RUNTIME[backend];
+  const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
+  const adapters = adapterCount * loraParameterCount(spec, adapterRank) * resident;
+  const work = reading + widening + activationBytes(inputs.config, inputs.tokens);
+  return {
+    residence,
+    runtime,
+    tokenizer,
+    weights,
+    adapters,
+    work,
+    total: runtime + tokenizer + weights + adapters + work,
+  };
+}
+
+/** What is alive at the widest point of a block (the MLP: gate, up, their product and the stream), twice for allocator slack. */
+function activationBytes({ decoder, vision }: ModelConfig, tokens: number): number {
+  const text = tokens * (4 * decoder.hiddenSize + 4 * decoder.intermediateSize) * 4;
+  const patches = tokens * vision.spatialMergeSize ** 2;
+  const images = patches * (4 * vision.hiddenSize + 4 * vision.intermediateSize + 2 * vision.patchValues) * 4;
+  return 2 * Math.max(text, images);
+}
+
+/** What a plan needs to know about a checkpoint that is open. */
+export function planInputs(
+  config: ModelConfig,
+  spec: ModelSpec,
+  entries: ReadonlyMap<string, TensorEntry>,
+  rest: Pick<PlanInputs, 'backend' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'tokens'>,
+): PlanInputs {
+  const names = leavesOf(spec).flatMap((l) => (l.leaf === 'linear' ? [`${l.name}.weight`] : []));
+  const found = names.flatMap((name) => entries.get(name) ?? []);
+  const bytes = found.reduce((sum, e) => sum + e.byteLength, 0);
+  const count = found.reduce((sum, e) => sum + elements(e.shape), 0);
+  return { config, spec, weightBytes: bytes / count, ...rest };
+}
+
+// A process cannot grow its WebAssembly heap beyond 4 GB; activations need their part.
+const WASM_HEAP = 3.2e9;
+
+/** Whether a residence can run at all on this backend, whatever the machine has. */
+const fitsBackend = (backend: BackendName, plan: MemoryPlan): boolean =>
+  backend !== 'wasm' || plan.residence !== 'float32' || plan.weights < WASM_HEAP;
+
+/** How much of the free memory a choice of ours may take: the user's other programs want to live. */
+const SHARE = 0.6;
+
+export type ResidenceChoice = { readonly residence: WeightResidence; readonly reason: string };
+
+/**
+ * The residence asked for, or the fastest whose predicted peak leaves the machine room.
+ * @throws DeviceError before anything is loaded, with the residences that would fit, when the one asked for does not
+ */
+export function chooseResidence(
+  wanted: WeightResidence | 'auto',
+  backend: BackendName,
+  plans: readonly MemoryPlan[],
+  free: number | null,
+): ResidenceChoice {
+  const fits = (plan: MemoryPlan, share: number) =>
+    fitsBackend(backend, plan) && (free === null || plan.total <= free * share);
+  if (wanted === 'auto') {
+    const comfortable = plans.find((p) => fits(p, SHARE)) ?? plans.find((p) => fits(p, 1));
+    const plan = comfortable ?? plans[plans.length - 1];
+    const of = free === null ? '' : ` of ${gigabytes(free)} free`;
+    return {
+      residence: plan.residence,
+      reason: `${plan.residence} weights: about ${gigabytes(plan.total)}${of}`,
+    };
+  }
+  const plan = plans.find((p) => p.residence === wanted) as MemoryPlan;
+  if (fits(plan, 1)) return { residence: wanted, reason: `${wanted} weights: asked for by name` };
+  const others = plans
+    .filter((p) => p !== plan && fits(p, 1))
+    .map((p) => `${p.residence} (${gigabytes(p.total)})`);
+  const limit = fitsBackend(backend, plan)
+    ? `only ${gigabytes(free ?? 0)} are free`
+    : 'a WebAssembly heap ends at 4 GB';
+  throw new DeviceError(
+    `residence "${wanted}" needs about ${gigabytes(plan.total)}, but ${limit}; ` +
+      (others.length
+        ? `these would fit: ${others.join(', ')}`
+        : 'no residence fits: free memory, or use a smaller model'),
+  );
+}
+
+const gigabytes = (bytes: number): string =>
+  bytes < 1e9 ? `${Math.round(bytes / MB)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
