@@ -25,3 +25,14 @@ export function planBatches(
   }
   return batches;
 }
+
+/** Items with the same key together, groups and items in the order in which they came. */
+export function groupBy<T, K>(items: readonly T[], key: (item: T) => K): readonly (readonly T[])[] {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group) group.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return [...groups.values()];
+}

@@ -1,6 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { l2Normalize, meanPool } from '../kernels/index.ts';
-import { type BatchLimits, planBatches } from './batches.ts';
+import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
@@ -9,9 +7,9 @@ import type { ImageProcessor } from './image/image-processor.ts';
 import type { ImageInput } from './image/rgb-image.ts';
 import type { WeightResidence } from './load.ts';
 import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from './options.ts';
-import { quantize, type Vector } from './output/quantize.ts';
-import { type Embedding, isMulti, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
+import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
 import { kindOf, type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
+import { runBatch } from './run-batch.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
 
 /** The device that was chosen, and where the weights live there. */
@@ -167,9 +165,17 @@ export class EmbedderCore {
     let done = 0;
     for await (const batch of this.#batches(requests, settings, options, limits)) {
       options.signal?.throwIfAborted();
-      const embeddings = await this.#alone(() => this.#runBatch(batch, settings, options));
+      const embedded = await this.#alone(() =>
+        runBatch(this.model, batch, {
+          settings,
+          returnMultivector: options.returnMultivector ?? false,
+          signal: options.signal,
+        }),
+      );
       batch.forEach(({ request }, i) => {
-        results[request.index] = embeddings[i];
+        const { embedding, details } = embedded[i];
+        this.#details.set(embedding, details);
+        results[request.index] = embedding;
       });
       done += batch.length;
       options.onProgress?.(done, inputs.length);
@@ -219,98 +225,6 @@ export class EmbedderCore {
     if (batch.length > 0) yield batch;
   }
 
-  /** One run of the tower for all images of the batch, one run of the decoder for each adapter. */
-  async #runBatch(
-    batch: readonly Prepared[],
-    settings: Settings,
-    options: EncodeOptions,
-  ): Promise<Embedding[]> {
-    const images = batch.flatMap((p) => p.image ?? []);
-    const seen = images.length
-      ? await this.model.see(
-          { pixelValues: concatFloats(images.map((i) => i.pixelValues)), grids: images.map((i) => i.grid) },
-          options,
-        )
-      : null;
-    try {
-      const results = new Map<Prepared, Embedding>();
-      for (const group of groupBy(batch, (p) => p.request.adapter)) {
-        const own = seen && group.length < batch.length ? takeTokens(seen, batch, group) : seen;
-        try {
-          const embeddings = await this.#embedGroup(group, own, settings, options);
-          group.forEach((p, i) => {
-            results.set(p, embeddings[i]);
-          });
-        } finally {
-          if (own !== seen) own?.dispose();
-        }
-      }
-      return batch.map((p) => results.get(p) as Embedding);
-    } finally {
-      seen?.dispose();
-    }
-  }
-
-  async #embedGroup(
-    group: readonly Prepared[],
-    seen: tf.Tensor2D | null,
-    settings: Settings,
-    options: EncodeOptions,
-  ): Promise<Embedding[]> {
-    const { adapter } = group[0].request;
-    const sequences = group.map((p) => ({ ids: p.ids, grids: p.image ? [p.image.grid] : [] }));
-    const hidden = await this.model.forward(sequences, { seen, adapter, signal: options.signal });
-    let values: Float32Array;
-    let width: number;
-    try {
-      const output = tf.tidy(() =>
-        options.returnMultivector
-          ? this.model.multiVectors(hidden, adapter)
-          : this.#singleVectors(hidden, group, settings),
-      );
-      width = output.shape[1];
-      values = (await output.data()) as Float32Array;
-      output.dispose();
-    } finally {
-      hidden.dispose();
-    }
-    let row = 0;
-    return group.map((p) => {
-      const rows = options.returnMultivector ? p.ids.length : 1;
-      const quantized = Array.from({ length: rows }, () => {
-        const vector = values.slice(row * width, ++row * width);
-        return quantize(vector, settings.precision);
-      });
-      const embedding: Embedding = options.returnMultivector
-        ? quantized.map((q) => q.values)
-        : quantized[0].values;
-      this.#details.set(embedding, {
-        type: p.request.type,
-        task: p.request.task,
-        adapter,
-        tokens: p.ids.length,
-        truncated: p.truncated,
-        scale: quantized[0].scale,
-        zero: quantized[0].zero,
-      });
-      return embedding;
-    });
-  }
-
-  /** Mean over each span, cut to the Matryoshka size, then L2: the same numbers as cutting the unit vector and L2 again. */
-  #singleVectors(hidden: tf.Tensor2D, group: readonly Prepared[], settings: Settings): tf.Tensor2D {
-    let begin = 0;
-    const spans = group.map(({ ids, span }) => {
-      const moved = { begin: begin + span.begin, end: begin + span.end };
-      begin += ids.length;
-      return moved;
-    });
-    const full = meanPool(hidden, spans);
-    const size = settings.truncateDim ?? this.model.config.truncateDim ?? full.shape[1];
-    const cut = tf.slice(full, [0, 0], [spans.length, size]);
-    return settings.normalize ? l2Normalize(cut) : cut;
-  }
-
   #settings(options: EncodeOptions): Settings {
     const { signal, onProgress, returnMultivector, specialTokens, task, ...rest } = options;
     const settings = this.config.with({ ...rest, ...(typeof task === 'string' ? { task } : {}) }).settings;
@@ -358,45 +272,4 @@ export class EmbedderCore {
   }
 }
 
-function groupBy<T, K>(items: readonly T[], key: (item: T) => K): readonly (readonly T[])[] {
-  const groups = new Map<K, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group) group.push(item);
-    else groups.set(key(item), [item]);
-  }
-  return [...groups.values()];
-}
-
-/** The visual tokens of some of the batch's images.   seen: [M, D] → [M', D] */
-function takeTokens(seen: tf.Tensor2D, batch: readonly Prepared[], group: readonly Prepared[]): tf.Tensor2D {
-  let begin = 0;
-  const parts: [number, number][] = [];
-  for (const p of batch) {
-    const tokens = p.image?.tokens ?? 0;
-    if (group.includes(p)) parts.push([begin, tokens]);
-    begin += tokens;
-  }
-  return tf.tidy(() =>
-    tf.concat(
-      parts.map(([first, count]) => tf.slice(seen, [first, 0], [count, seen.shape[1]])),
-      0,
-    ),
-  );
-}
-
-function concatFloats(parts: readonly Float32Array[]): Float32Array {
-  if (parts.length === 1) return parts[0];
-  const all = new Float32Array(parts.reduce((sum, p) => sum + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
 const describe = (value: unknown): string => (value === null ? 'null' : typeof value);
-
-export type { Vector };
-export { isMulti };

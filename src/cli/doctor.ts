@@ -9,7 +9,7 @@ import { deviceOption, type GlobalOptions, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
 import { action, type Session } from './session.ts';
 import { readSettings } from './settings.ts';
-import { padEnd, pairs } from './table.ts';
+import { pairs } from './table.ts';
 
 type DoctorOptions = GlobalOptions & { readonly device?: DeviceName };
 
@@ -59,14 +59,14 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
     platform: `${process.platform} ${process.arch}, ${os.type()} ${os.release()}`,
     processor: os.cpus()[0]?.model ?? 'unknown',
     cores: os.cpus().length,
-    memory: { total: os.totalmem(), free: os.freemem() },
+    memory: nodeDoor.memory() ?? { total: os.totalmem(), free: os.freemem() },
     images: await imageDecoder(),
     backends,
     choice: chosen instanceof Error ? null : withoutReports(chosen),
     problem: chosen instanceof Error ? chosen.message : null,
     models: await predictions(signal),
   };
-  await terminal.print(options.json ? `${JSON.stringify(found)}\n` : describe(found, terminal.style));
+  await terminal.print(options.json ? `${JSON.stringify(found)}\n` : describe(found, terminal));
   // The findings are the output in either case; scripts look at the code.
   if (found.problem !== null) process.exitCode = EXIT.failure;
 }
@@ -105,8 +105,9 @@ async function predictions(signal: AbortSignal): Promise<readonly Model[]> {
 const withoutReports = ({ considered: _, ...choice }: DeviceChoice): Omit<DeviceChoice, 'considered'> =>
   choice;
 
-function describe(f: Findings, style: Session['terminal']['style']): string {
-  const machine = pairs([
+function describe(f: Findings, { style, columns: width }: Session['terminal']): string {
+  const lines = (entries: readonly (readonly [string, string])[]) => pairs(entries, { width });
+  const machine = lines([
     ['jina-embeddings', f.version],
     ['Node', f.node],
     ['platform', f.platform],
@@ -115,11 +116,9 @@ function describe(f: Findings, style: Session['terminal']['style']): string {
     ['images', f.images],
   ]);
   const mark = (yes: boolean) => (yes ? style.green('yes') : style.dim('no '));
-  const backends = f.backends
-    .map((b) => `  ${padEnd(b.name, 12)}${mark(b.available)}  ${b.detail}\n`)
-    .join('');
+  const backends = lines(f.backends.map((b) => [b.name, `${mark(b.available)}  ${b.detail}`]));
   const choice = f.choice
-    ? pairs([
+    ? lines([
         ['backend', f.choice.reason],
         ['arithmetic', f.choice.precision],
         ['batch', `${f.choice.batchSize} inputs`],
@@ -143,5 +142,5 @@ const fits = (memory: MemoryEstimate, free: number, style: Session['terminal']['
       dtype,
       `${bytes(n).padStart(9)}  ${n < free ? style.green('fits') : style.yellow(`more than the ${bytes(free)} that are free`)}`,
     ]),
-    4,
+    { indent: 4 },
   );

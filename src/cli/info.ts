@@ -32,21 +32,22 @@ async function info(
   try {
     const summary = await summarize(tree, signal);
     const text = json
-      ? `${JSON.stringify({ ...summary, licence: LICENCE })}\n`
-      : describe(summary, terminal.style.bold);
+      ? `${JSON.stringify({ ...summary, licence: Object.fromEntries(LICENCE) })}\n`
+      : describe(summary, terminal);
     await terminal.print(text);
   } finally {
     await tree.close();
   }
 }
 
-function describe(s: CheckpointSummary, bold: (text: string) => string): string {
+function describe(s: CheckpointSummary, { style: { bold }, columns: width }: Session['terminal']): string {
+  const lines = (entries: readonly (readonly [string, string])[]) => pairs(entries, { width });
   const { vision: v, decoder: d } = s.config;
   const share = (n: number) => `${count(n).padStart(count(s.parameters.total).length)}`;
   const sections: readonly (readonly [string, string])[] = [
     [
       `${s.model}${s.randomWeights ? '  (random weights: its similarities mean nothing)' : ''}`,
-      pairs([
+      lines([
         ['vectors', `${d.hiddenSize} values; Matryoshka sizes ${s.config.matryoshkaDims.join(', ')}`],
         ['multi-vectors', `${s.config.multiVectorProjectorDim} values a token`],
         ['decoder', `${d.numHiddenLayers} layers of ${d.hiddenSize}, ${heads(d)}, MLP ${d.intermediateSize}`],
@@ -66,7 +67,7 @@ function describe(s: CheckpointSummary, bold: (text: string) => string): string 
     ],
     [
       'Parameters',
-      pairs([
+      lines([
         ['vision tower', share(s.parameters.vision)],
         ['decoder', share(s.parameters.decoder)],
         ['projector', share(s.parameters.projector)],
@@ -76,15 +77,15 @@ function describe(s: CheckpointSummary, bold: (text: string) => string): string 
         ],
       ]),
     ],
-    ['Adapters', adapterLines(s)],
+    ['Adapters', s.adapters.length ? lines(s.adapters.map(adapterLine)) : '  none\n'],
     [
       `Memory for the weights${s.adapters.length ? ', adapters (float32) included' : ''}`,
-      pairs(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
+      lines(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
     ],
-    ['Files', pairs(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],
+    ['Files', lines(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],
   ];
   const text = sections.map(([title, body]) => `${bold(title)}\n${body}`).join('\n');
-  return `${text}\n${bold('Licence')}\n  ${LICENCE}.\n`;
+  return `${text}\n${bold('Licence')}\n${lines(LICENCE)}`;
 }
 
 const heads = (d: CheckpointSummary['config']['decoder']): string =>
@@ -95,15 +96,10 @@ const storedAs = (stored: CheckpointSummary['stored']): string =>
     .map(([dtype, n]) => `${dtype} (${bytes(n)})`)
     .join(', ');
 
-const adapterLines = ({ adapters }: CheckpointSummary): string =>
-  adapters.length === 0
-    ? '  none\n'
-    : pairs(
-        adapters.map((a) => [
-          a.name,
-          `rank ${a.ranks.join(', ')}, alpha ${a.alpha}, on ${a.modules} linear maps, ${count(a.parameters)} parameters`,
-        ]),
-      );
+const adapterLine = (a: CheckpointSummary['adapters'][number]): readonly [string, string] => [
+  a.name,
+  `rank ${a.ranks.join(', ')}, alpha ${a.alpha}, on ${a.modules} linear maps, ${count(a.parameters)} parameters`,
+];
 
 function notEmptyModel(word: string): string {
   if (word.trim() !== '') return word;

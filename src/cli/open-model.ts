@@ -15,6 +15,7 @@ export const settingsOf = (
     promptName: options.prompt,
     truncateDim: options.dim,
     device: options.device,
+    residence: options.residence,
     batchSize: options.batchSize,
     maxPixels: options.maxPixels,
     maxLength: options.maxLength,

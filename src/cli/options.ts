@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { DEVICE_NAMES, type DeviceName, type Settings } from '../config.ts';
+import { DEVICE_NAMES, type DeviceName, RESIDENCES, type Residence, type Settings } from '../config.ts';
 import { notEmpty, taskName, wholeNumber } from './option-values.ts';
 
 /** What every command understands. */
@@ -18,6 +18,7 @@ export type ModelOptions = GlobalOptions & {
   readonly dim?: number;
   readonly multivector?: boolean;
   readonly device?: DeviceName;
+  readonly residence?: Residence;
   readonly batchSize?: number;
   readonly maxPixels?: number;
   readonly maxLength?: number;
@@ -53,6 +54,11 @@ export const addModelOptions = (command: Command): Command =>
     .option('--dim <n>', 'shorten vectors to this Matryoshka size', wholeNumber)
     .option('--multivector', 'one vector a token instead of one an input')
     .addOption(deviceOption())
+    .addOption(
+      new Option('--residence <how>', 'how weights are kept: in memory, or streamed from disk').choices(
+        RESIDENCES,
+      ),
+    )
     .option('--batch-size <n>', 'inputs that run together; never changes a result', wholeNumber)
     .option('--max-pixels <n>', 'images are resized down to this many pixels', wholeNumber)
     .option('--max-length <n>', 'texts are cut to this many tokens', wholeNumber);

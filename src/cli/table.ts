@@ -1,10 +1,12 @@
 /** Columns that a text takes in a terminal: two for East Asian characters and emoji, none for combining marks. */
 export function displayWidth(text: string): number {
   let width = 0;
-  for (const c of text) width += NONE.test(c) ? 0 : WIDE.test(c) ? 2 : 1;
+  for (const c of text.replace(COLOUR, '')) width += NONE.test(c) ? 0 : WIDE.test(c) ? 2 : 1;
   return width;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are written with one
+const COLOUR = /\x1b\[[0-9;]*m/g;
 const NONE = /^[\p{M}\p{Cf}]$/u;
 const WIDE =
   /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]$/u;
@@ -68,8 +70,35 @@ export function matrixTable({ rows, columns, values }: MatrixTable, style: Matri
   return head + body.join('');
 }
 
-/** Two columns: names, and what is said of them. */
-export function pairs(entries: readonly (readonly [string, string])[], indent = 2): string {
-  const width = Math.max(...entries.map(([name]) => displayWidth(name)));
-  return entries.map(([name, value]) => `${' '.repeat(indent)}${padEnd(name, width)}  ${value}\n`).join('');
+export type PairsStyle = { readonly indent?: number; readonly width?: number | null };
+
+/** Two columns: names, and what is said of them, wrapped below itself on a screen. */
+export function pairs(
+  entries: readonly (readonly [string, string])[],
+  { indent = 2, width }: PairsStyle = {},
+): string {
+  const names = Math.max(...entries.map(([name]) => displayWidth(name)));
+  const left = indent + names + 2;
+  const room = Math.max(40, (width ?? Infinity) - left - 1);
+  return entries
+    .map(([name, value]) => {
+      const lines = wrap(value, room).join(`\n${' '.repeat(left)}`);
+      return `${' '.repeat(indent)}${padEnd(name, names)}  ${lines}\n`;
+    })
+    .join('');
+}
+
+/** Lines of at most `width` columns, broken at spaces; what has none stays long. */
+export function wrap(text: string, width: number): readonly string[] {
+  if (displayWidth(text) <= width) return [text];
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line !== '' && displayWidth(longer) > width) {
+      lines.push(line);
+      line = word;
+    } else line = longer;
+  }
+  return [...lines, line];
 }

@@ -46,22 +46,23 @@ async function start(wasmPath: string | undefined, options: EngineOptions = {}):
   const folder = folderUrl(wasmPath);
   await checkServed(new URL(`tfjs-backend-wasm-${threads > 1 ? 'threaded-simd' : 'simd'}.wasm`, folder));
   const tf = await import('@tensorflow/tfjs-core');
-  const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+  const { getThreadsCount, setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
   setWasmPaths(folder.href);
   // One thread takes the plain build: the threaded one starts eight workers however few compute.
   if (threads === 1) tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
   const ready = await withCores(2 * threads, () => tf.setBackend('wasm'));
   if (!ready)
     throw new DeviceError(`the WebAssembly backend does not start here; its files are at ${folder}`);
-  return report(threads);
+  return report(getThreadsCount());
 }
 
 /** The folder as an absolute URL that ends in a slash. */
 function folderUrl(wasmPath?: string): URL {
   const { href } = globalThis.location;
-  if (wasmPath === undefined && !/^https?:|^file:/.test(href)) {
+  if (!URL.canParse(wasmPath ?? '.', href)) {
     throw new DeviceError(
-      `the wasm backend's files cannot be found beside ${href.split(':')[0]}: code; give their folder as wasmPath`,
+      `the wasm backend's files cannot be looked for at "${wasmPath ?? '.'}" from ${href}; ` +
+        'give the absolute URL of their folder as wasmPath',
     );
   }
   const folder = new URL(wasmPath ?? '.', href);
@@ -73,7 +74,8 @@ function folderUrl(wasmPath?: string): URL {
 async function checkServed(file: URL): Promise<void> {
   let why: string | null;
   try {
-    const answer = await fetch(file, { method: 'HEAD' });
+    const answer = await fetch(file); // not HEAD, which simple servers refuse
+    void answer.body?.cancel().catch(() => {});
     const html = /html/i.test(answer.headers.get('content-type') ?? ''); // many servers answer every path with a page
     why =
       answer.ok && !html

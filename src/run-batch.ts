@@ -1,0 +1,132 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Span } from '../kernels/index.ts';
+import { groupBy } from './batches.ts';
+import type { Settings } from './config.ts';
+import type { EmbeddingModel } from './embedding-model.ts';
+import { singleVectors } from './heads/heads.ts';
+import type { EmbeddingDetails } from './options.ts';
+import { quantize } from './output/quantize.ts';
+import type { Embedding } from './output/similarity.ts';
+import type { Prepared } from './prepare.ts';
+
+export type RunBatchOptions = {
+  readonly settings: Settings;
+  readonly returnMultivector: boolean;
+  readonly signal?: AbortSignal;
+};
+
+export type Embedded = { readonly embedding: Embedding; readonly details: EmbeddingDetails };
+
+/** One run of the tower for all images of the batch, one run of the decoder for each adapter. → in the batch's order */
+export async function runBatch(
+  model: EmbeddingModel,
+  batch: readonly Prepared[],
+  options: RunBatchOptions,
+): Promise<readonly Embedded[]> {
+  const images = batch.flatMap((p) => p.image ?? []);
+  const seen = images.length
+    ? await model.see(
+        { pixelValues: concatFloats(images.map((i) => i.pixelValues)), grids: images.map((i) => i.grid) },
+        options,
+      )
+    : null;
+  try {
+    const results = new Map<Prepared, Embedded>();
+    for (const group of groupBy(batch, (p) => p.request.adapter)) {
+      const own = seen && group.length < batch.length ? takeTokens(seen, batch, group) : seen;
+      try {
+        const embedded = await embedGroup(model, group, own, options);
+        group.forEach((p, i) => {
+          results.set(p, embedded[i]);
+        });
+      } finally {
+        if (own !== seen) own?.dispose();
+      }
+    }
+    return batch.map((p) => results.get(p) as Embedded);
+  } finally {
+    seen?.dispose();
+  }
+}
+
+/** Inputs of one adapter, packed into one stream. */
+async function embedGroup(
+  model: EmbeddingModel,
+  group: readonly Prepared[],
+  seen: tf.Tensor2D | null,
+  { settings, returnMultivector, signal }: RunBatchOptions,
+): Promise<readonly Embedded[]> {
+  const { adapter } = group[0].request;
+  const sequences = group.map((p) => ({ ids: p.ids, grids: p.image ? [p.image.grid] : [] }));
+  const hidden = await model.forward(sequences, { seen, adapter, signal });
+  const size = settings.truncateDim ?? model.config.truncateDim ?? hidden.shape[1];
+  let output: tf.Tensor2D;
+  try {
+    output = returnMultivector
+      ? model.multiVectors(hidden, adapter)
+      : singleVectors(hidden, packedSpans(group), { size, normalize: settings.normalize });
+  } finally {
+    hidden.dispose();
+  }
+  const width = output.shape[1];
+  let values: Float32Array;
+  try {
+    values = (await output.data()) as Float32Array;
+  } finally {
+    output.dispose();
+  }
+  let row = 0;
+  return group.map((p) => {
+    const rows = Array.from({ length: returnMultivector ? p.ids.length : 1 }, () =>
+      quantize(values.slice(row * width, ++row * width), settings.precision),
+    );
+    return {
+      embedding: returnMultivector ? rows.map((q) => q.values) : rows[0].values,
+      details: {
+        type: p.request.type,
+        task: p.request.task,
+        adapter,
+        tokens: p.ids.length,
+        truncated: p.truncated,
+        scale: rows[0].scale,
+        zero: rows[0].zero,
+      },
+    };
+  });
+}
+
+/** Where each input's span lies in the packed stream. */
+function packedSpans(group: readonly Prepared[]): readonly Span[] {
+  let begin = 0;
+  return group.map(({ ids, span }) => {
+    const moved = { begin: begin + span.begin, end: begin + span.end };
+    begin += ids.length;
+    return moved;
+  });
+}
+
+/** The visual tokens of some of the batch's images.   seen: [M, D] → [M', D] */
+function takeTokens(seen: tf.Tensor2D, batch: readonly Prepared[], group: readonly Prepared[]): tf.Tensor2D {
+  const chosen = new Set(group);
+  let begin = 0;
+  return tf.tidy(() => {
+    const parts: tf.Tensor2D[] = [];
+    for (const p of batch) {
+      const tokens = p.image?.tokens ?? 0;
+      if (chosen.has(p)) parts.push(tf.slice(seen, [begin, 0], [tokens, seen.shape[1]]));
+      begin += tokens;
+    }
+    return tf.concat(parts, 0);
+  });
+}
+
+function concatFloats(parts: readonly Float32Array[]): Float32Array {
+  if (parts.length === 1) return parts[0];
+  const all = new Float32Array(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
