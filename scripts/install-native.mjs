@@ -56,7 +56,7 @@ async function main(argv) {
   const job = { root, pkg, gpu: options.gpu, wheel, scratch, cache: join(root, '.cache/native') };
   const ready = join(scratch, 'ready');
   const found = (!options.force && (await fromCache(job, ready))) || (await build(job, ready));
-  await putInPlace(ready, target, scratch);
+  putInPlace(ready, target, scratch);
   report(found.from, pkg, target, found.checked);
 }
 

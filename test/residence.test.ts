@@ -15,16 +15,23 @@ onEveryBackend((backend) => {
   });
   afterAll(() => expect(tf.memory().numTensors).toBe(before));
 
-  test.each(['float32', 'bfloat16', 'streamed'] as const)('%s weights give the same bits', async (residence) => {
-    const jina = await JinaEmbeddings.load(GOLDEN, { device: backend, residence });
-    const loaded = tf.memory().numTensors;
-    const vectors = await jina.encode([...texts, { image }], { task: 'code' });
-    const rows = await jina.encodeText(texts[1], { returnMultivector: true });
-    bits.push([...vectors, ...rows].map((v) => Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString('base64')).join());
-    expect(bits.at(-1)).toBe(bits[0]);
-    expect(tf.memory().numTensors).toBe(loaded);
-    jina.dispose();
-  });
+  test.each(['float32', 'bfloat16', 'streamed'] as const)(
+    '%s weights give the same bits',
+    async (residence) => {
+      const jina = await JinaEmbeddings.load(GOLDEN, { device: backend, residence });
+      const loaded = tf.memory().numTensors;
+      const vectors = await jina.encode([...texts, { image }], { task: 'code' });
+      const rows = await jina.encodeText(texts[1], { returnMultivector: true });
+      bits.push(
+        [...vectors, ...rows]
+          .map((v) => Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString('base64'))
+          .join(),
+      );
+      expect(bits.at(-1)).toBe(bits[0]);
+      expect(tf.memory().numTensors).toBe(loaded);
+      jina.dispose();
+    },
+  );
 });
 
 test('calls that overlap on streamed weights wait for each other', async () => {

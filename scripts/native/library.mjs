@@ -50,8 +50,11 @@ export async function reachable(address, limitMs = 5000) {
   try {
     await fetch(address, { method: 'HEAD', signal: AbortSignal.timeout(limitMs) });
   } catch (error) {
-    const { name, cause } = /** @type {Error & { cause?: { code?: string } }} */ (error);
-    const why = name === 'TimeoutError' ? `no answer within ${limitMs / 1000} s` : (cause?.code ?? name);
+    const { name, cause } = /** @type {Error & { cause?: { code?: string, message?: string } }} */ (error);
+    const why =
+      name === 'TimeoutError'
+        ? `no answer within ${limitMs / 1000} s`
+        : (cause?.code ?? cause?.message ?? name);
     throw new Error(`${host} is not reachable (${why})`);
   }
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { cp, link, mkdir, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,17 +34,18 @@ export async function assemble(build, { name }, root, target) {
   for (const inner of nested) await linkTree(join(modules, inner), join(target, 'node_modules', inner));
 }
 
-/** Puts the assembled package where Node looks for it; an older one comes back when that fails.
+/** Puts the assembled package where Node looks for it; an older one comes back when that fails. Synchronous, so that
+ * Ctrl-C finds the one or the other there, never neither.
  * @param {string} ready @param {string} target @param {string} scratch */
-export async function putInPlace(ready, target, scratch) {
+export function putInPlace(ready, target, scratch) {
   const aside = join(scratch, 'replaced');
   const replaces = existsSync(target);
-  await mkdir(join(target, '..'), { recursive: true });
-  if (replaces) await rename(target, aside);
+  mkdirSync(join(target, '..'), { recursive: true });
+  if (replaces) renameSync(target, aside);
   try {
-    await rename(ready, target);
+    renameSync(ready, target);
   } catch (error) {
-    if (replaces) await rename(aside, target);
+    if (replaces) renameSync(aside, target);
     throw error;
   }
 }

@@ -4,7 +4,19 @@ import { run } from './processes.mjs';
 import { LIBRARIES } from './wheel.mjs';
 
 /** Python is asked for two things only: where an installed TensorFlow lies, and to download a wheel. */
-const PYTHONS = [process.env.PYTHON, 'python3', 'python'].filter((name) => name !== undefined);
+const NAMES = [process.env.PYTHON, 'python3', 'python'].filter((name) => name !== undefined);
+
+/** The Pythons of this machine, each once under whichever names it goes. */
+async function pythons() {
+  const found = /** @type {Set<string>} */ (new Set());
+  for (const name of NAMES)
+    await run(name, ['-c', 'import sys; print(sys.executable)'], { limitMs: 30_000 }).then(
+      (executable) => found.add(executable.trim()),
+      () => {},
+    );
+  if (found.size === 0) throw new Error(`no Python here (${NAMES.join(', ')})`);
+  return found;
+}
 
 /** find_spec does not import the package, which would take seconds. */
 const LOCATE = `
@@ -18,7 +30,7 @@ print(json.dumps({'folder': folder, 'version': meta.version(names[0]) if names e
  * @returns {Promise<{ folder: string, version: string }>} */
 export async function installedTensorflow() {
   const failures = [];
-  for (const python of PYTHONS) {
+  for (const python of await pythons()) {
     try {
       const found = JSON.parse(await run(python, ['-c', LOCATE], { limitMs: 30_000 }));
       const files = found.folder ? await readdir(found.folder) : [];
@@ -39,8 +51,9 @@ const OTHER_VERSIONS = ['3.13', '3.12', '3.11'];
  * @param {readonly string[]} packages @param {string} folder */
 export async function pipDownload(packages, folder) {
   const failures = [];
+  const found = await pythons();
   for (const name of packages)
-    for (const python of PYTHONS)
+    for (const python of found)
       for (const version of [undefined, ...OTHER_VERSIONS])
         try {
           await run(python, pipArguments(name, folder, version), { limitMs: 15 * 60_000 });

@@ -65,10 +65,7 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     tensors: expected.length,
     stored,
     adapters,
-    memory: memoryOf(
-      total,
-      adapters.reduce((sum, a) => sum + a.parameters, 0),
-    ),
+    memory: memoryOf(adapters.reduce((sum, a) => sum + a.parameters, total)),
     tokenizer: {
       tokens: tokenCount(await readJson(tree, 'tokenizer.json', { signal })),
       bytes: (await sizeOf(tree, 'tokenizer.json')) ?? 0,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import type { Embedding } from '../output/similarity.ts';
-import { counted, duration } from './amounts.ts';
+import { duration, inputsOf } from './amounts.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { addModelOptions, type ModelOptions, withExamples } from './options.ts';
 import { packageFolder } from './package-folder.ts';
@@ -31,7 +31,7 @@ async function demo(options: ModelOptions, session: Session): Promise<void> {
   const begin = performance.now();
   using model = await openModel(options, settings, session);
   const loaded = performance.now();
-  const progress = await terminal.progress('embedding', (n) => counted(n, 'input'));
+  const progress = await terminal.progress('embedding', inputsOf);
   const inputs = [
     ...texts.map(({ text }) => ({ text })),
     ...pictures.map((p) => ({ image: join(folder, `${p}.png`) })),

@@ -2,20 +2,18 @@ import os from 'node:os';
 import { Command } from 'commander';
 import type { DeviceName } from '../config.ts';
 import type { DeviceChoice } from '../device.ts';
+import type { BackendName } from '../device-engine.ts';
 import { bytes } from './amounts.ts';
-import { EXIT } from './exit.ts';
-import type { MemoryEstimate } from './memory-estimate.ts';
-import { deviceOption, type GlobalOptions, withExamples } from './options.ts';
+import type { Prediction } from './model-prediction.ts';
+import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
 import { action, type Session } from './session.ts';
 import { readSettings } from './settings.ts';
 import { pairs } from './table.ts';
 
-type DoctorOptions = GlobalOptions & { readonly device?: DeviceName };
+type DoctorOptions = GlobalOptions & { readonly device?: DeviceName; readonly model?: string };
 
-type Model =
-  | { readonly name: string; readonly memory: MemoryEstimate }
-  | { readonly name: string; readonly problem: string };
+type Model = Prediction | { readonly name: string; readonly problem: string };
 
 type Findings = {
   readonly version: string;
@@ -40,6 +38,7 @@ export function doctorCommand(signal: AbortSignal): Command {
   const command = new Command('doctor')
     .description('what this machine offers, what would be chosen and why')
     .addOption(deviceOption())
+    .addOption(modelOption())
     .action(action<DoctorOptions>(signal, doctor));
   return withExamples(command, 'jina-embeddings doctor', 'jina-embeddings doctor --device webgpu --json');
 }
@@ -53,6 +52,8 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
   const { device, compute, batchSize } = settings;
   const wish = { device, precision: compute ?? undefined, batchSize: batchSize ?? undefined };
   const chosen = await manager.select(wish).catch((error: Error) => error);
+  const free = nodeDoor.memory()?.free ?? null;
+  const backend = chosen instanceof Error ? 'cpu' : chosen.backend;
   const found: Findings = {
     version: packageVersion(),
     node: process.version,
@@ -64,11 +65,10 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
     backends,
     choice: chosen instanceof Error ? null : withoutReports(chosen),
     problem: chosen instanceof Error ? chosen.message : null,
-    models: await predictions(signal),
+    models: await predictions(options.model, backend, free, signal),
   };
   await terminal.print(options.json ? `${JSON.stringify(found)}\n` : describe(found, terminal));
-  // The findings are the output in either case; scripts look at the code.
-  if (found.problem !== null) process.exitCode = EXIT.failure;
+  if (chosen instanceof Error) throw chosen;
 }
 
 async function imageDecoder(): Promise<string> {
@@ -80,26 +80,28 @@ async function imageDecoder(): Promise<string> {
   }
 }
 
-/** The embedded checkpoint as it is, and the published geometry, which need not be here. */
-async function predictions(signal: AbortSignal): Promise<readonly Model[]> {
+/** The embedded checkpoint, or the one named, and the published one, which need not be here. */
+async function predictions(
+  model: string | undefined,
+  backend: BackendName,
+  free: number | null,
+  signal: AbortSignal,
+): Promise<readonly Model[]> {
   const { nodeDoor } = await import('../platform/node.ts');
-  const { parseModelConfig } = await import('../model-config.ts');
   const { summarize } = await import('./checkpoint-summary.ts');
-  const { estimate } = await import('./memory-estimate.ts');
-  const { PUBLISHED_CONFIG, PUBLISHED_RANK } = await import('./published-config.ts');
-  const published = estimate(parseModelConfig(PUBLISHED_CONFIG), PUBLISHED_RANK);
-  let embedded: Model;
+  const { predictCheckpoint, predictPublished } = await import('./model-prediction.ts');
+  const published = predictPublished(backend, free);
   try {
-    const tree = await nodeDoor.openDefault();
+    const tree = model === undefined ? await nodeDoor.openDefault() : await nodeDoor.openTree(model, signal);
     try {
-      embedded = { name: 'embedded checkpoint', memory: (await summarize(tree, signal)).memory };
+      return [predictCheckpoint(await summarize(tree, signal), backend, free), published];
     } finally {
       await tree.close();
     }
   } catch (error) {
-    embedded = { name: 'embedded checkpoint', problem: (error as Error).message };
+    signal.throwIfAborted();
+    return [{ name: model ?? 'embedded checkpoint', problem: (error as Error).message }, published];
   }
-  return [embedded, { name: 'published geometry', memory: published.memory }];
 }
 
 const withoutReports = ({ considered: _, ...choice }: DeviceChoice): Omit<DeviceChoice, 'considered'> =>
@@ -125,22 +127,24 @@ function describe(f: Findings, { style, columns: width }: Session['terminal']): 
       ])
     : `  ${style.red('nothing')}: ${f.problem}\n`;
   const models = f.models
-    .map((m) => `  ${m.name}\n${'memory' in m ? fits(m.memory, f.memory.free, style) : `    ${m.problem}\n`}`)
+    .map((m) => `  ${m.name}\n${'problem' in m ? `    ${m.problem}\n` : peaks(m, style)}`)
     .join('');
   const sections = [
     ['This machine', machine],
     ['Backends', backends],
     ['Chosen', choice],
-    ['Memory that weights and three adapters would take', models],
+    ['Memory that a model is expected to take, by how its weights are kept', models],
   ];
   return sections.map(([title, body]) => `${style.bold(title)}\n${body}`).join('\n');
 }
 
-const fits = (memory: MemoryEstimate, free: number, style: Session['terminal']['style']): string =>
-  pairs(
-    Object.entries(memory).map(([dtype, n]) => [
-      dtype,
-      `${bytes(n).padStart(9)}  ${n < free ? style.green('fits') : style.yellow(`more than the ${bytes(free)} that are free`)}`,
-    ]),
+function peaks(m: Prediction, style: Session['terminal']['style']): string {
+  const verdict = (p: Prediction['peaks'][number]) => {
+    if (!p.fits) return style.yellow('does not fit');
+    return p.residence === m.residence ? style.green('fits, and would be chosen') : 'fits';
+  };
+  return pairs(
+    m.peaks.map((p) => [p.residence, `${bytes(p.bytes).padStart(7)}  ${verdict(p)}`]),
     { indent: 4 },
   );
+}

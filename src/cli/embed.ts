@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { OUTPUT_PRECISIONS, type OutputPrecision, type Settings } from '../config.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
-import { counted, duration } from './amounts.ts';
+import { counted, duration, inputsOf } from './amounts.ts';
 import { checkFinite, type Embedded, type EmbeddingWriter, formatOf } from './embedding-writer.ts';
 import { UsageError } from './exit.ts';
 import type { Input } from './input-lines.ts';
@@ -52,7 +52,7 @@ async function embed(given: readonly Given[], options: EmbedOptions, session: Se
     const begin = performance.now();
     using model = await openModel(options, settings, session);
     const loaded = performance.now();
-    const progress = await terminal.progress('embedding', (n) => counted(n, 'input'), { onStdout: !format });
+    const progress = await terminal.progress('embedding', inputsOf, { onStdout: !format });
     const run = startRun(model, options, session);
     try {
       for (; !group.done; group = await groups.next()) {

@@ -79,7 +79,7 @@ function describe(s: CheckpointSummary, { style: { bold }, columns: width }: Ses
     ],
     ['Adapters', s.adapters.length ? lines(s.adapters.map(adapterLine)) : '  none\n'],
     [
-      `Memory for the weights${s.adapters.length ? ', adapters (float32) included' : ''}`,
+      `Memory for the parameters${s.adapters.length ? ' and all adapters' : ''}`,
       lines(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
     ],
     ['Files', lines(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],

@@ -1,7 +1,7 @@
 import type { OutputPrecision, Settings } from '../config.ts';
 import type { EncodeOptions } from '../options.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
-import { bytes } from './amounts.ts';
+import { bytesOfAll } from './amounts.ts';
 import type { ModelOptions } from './options.ts';
 import type { Session } from './session.ts';
 import { readSettings } from './settings.ts';
@@ -36,7 +36,7 @@ export async function openModel(
   settings: Settings,
   { terminal, signal }: Session,
 ): Promise<JinaEmbeddings> {
-  const progress = await terminal.progress('loading', bytes);
+  const progress = await terminal.progress('loading', bytesOfAll);
   try {
     const tf = await import('@tensorflow/tfjs-core');
     // At its first tensor the cpu backend prints an advertisement to stderr ("Hi, looks like you are running TensorFlow.js in

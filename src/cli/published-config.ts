@@ -36,5 +36,5 @@ export const PUBLISHED_CONFIG = {
   },
 } as const;
 
-/** LoRA rank of the published adapters. */
-export const PUBLISHED_RANK = 32;
+/** One LoRA a task. */
+export const PUBLISHED_ADAPTERS = { adapterCount: 3, adapterRank: 32 } as const;

@@ -11,8 +11,12 @@ export type Terminal = {
   note(text: string): void;
   /** Something the user should know of; not with `--quiet`. */
   warn(text: string): void;
-  /** `onStdout: true` for a bar that would be torn by results on the same screen. */
-  progress(label: string, format: (n: number) => string, also?: { onStdout: boolean }): Promise<Progress>;
+  /** A total of 0 means that nobody knows. `onStdout: true` for a bar that would be torn by results on the same screen. */
+  progress(
+    label: string,
+    format: (done: number, total: number) => string,
+    also?: { onStdout: boolean },
+  ): Promise<Progress>;
   /** Styles of stdout. */
   readonly style: ReturnType<typeof createColors>;
   /** Columns of stdout's screen; null when it is not one. */
@@ -51,7 +55,7 @@ export const printError = (message: string): void => {
 const styleOf = (stream: NodeJS.WriteStream) =>
   createColors(stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb');
 
-async function bar(label: string, format: (n: number) => string): Promise<Progress> {
+async function bar(label: string, format: (done: number, total: number) => string): Promise<Progress> {
   const { SingleBar } = await import('cli-progress');
   const line = new SingleBar({
     format: `${label} {bar} {shown}`,
@@ -65,7 +69,7 @@ async function bar(label: string, format: (n: number) => string): Promise<Progre
   let started = false;
   return {
     update(done, total) {
-      const shown = total > 0 ? `${format(done)} of ${format(total)}` : format(done);
+      const shown = format(done, total);
       if (!started) line.start(total, done, { shown });
       else {
         line.setTotal(total);

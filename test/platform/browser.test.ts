@@ -95,12 +95,13 @@ describe.skipIf(!found)('the browser door, in Chromium', () => {
       expect(result.cores).toBe(cores); // shown another number while the backend started, and restored
       return result;
     });
-    expect(answer.reason).toContain('WebAssembly');
+    expect(answer.threads).toBe(threads);
     expectSameAsNode(answer, IMAGES, `page, wasm, ${threads} thread(s)`);
   });
 
   test('a page that is not isolated computes with one thread, and says what more would need', async () => {
     const answer = await onPage((page) => here(page, job('auto', ['small'], { threads: 2 })), '/open');
+    expect(answer.threads).toBe(1);
     expect(answer.reason).toMatch(/^wasm: .*1 thread; more need .*Cross-Origin-Opener-Policy/);
     expectSameAsNode(answer, ['small'], 'page without isolation, chosen automatically');
   });
@@ -128,7 +129,7 @@ describe.skipIf(!found)('the browser door, in Chromium', () => {
 
   test.each([
     [
-      'SourceError',
+      'CheckpointError',
       'a checkpoint that is not there',
       { source: 'nowhere/model' },
       /\/nowhere\/model.*config\.json/,

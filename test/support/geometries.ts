@@ -22,16 +22,17 @@ export function configJson({
   vocab = 151936,
   vision = VISION,
 }: Geometry) {
+  const special = Math.min(vocab, 151657) - 5; // control tokens stand at the end of a small vocabulary
   const headDim = hidden / heads;
   const temporal = Math.floor(headDim / 8);
   const rest = headDim / 2 - temporal;
   return {
     architectures: ['JinaEmbeddingsV4Model'],
     model_type: 'qwen2_5_vl',
-    vision_start_token_id: 151652,
-    vision_end_token_id: 151653,
-    vision_token_id: 151654,
-    image_token_id: 151655,
+    vision_start_token_id: special,
+    vision_end_token_id: special + 1,
+    vision_token_id: special + 2,
+    image_token_id: special + 3,
     task_names: ['retrieval', 'text-matching', 'code'],
     matryoshka_dims: [128, 256, 512, 1024, 2048].filter((d) => d <= hidden),
     truncate_dim: null,
@@ -83,6 +84,6 @@ export const narrowed = ({ heads, kvHeads }: { heads: number; kvHeads: number })
   heads,
   kvHeads,
   mlp: 48,
-  vocab: 151936,
+  vocab: 600,
   vision: { depth: 3, hidden: 32, mlp: 44, heads: 2, fullatt: [1] },
 });

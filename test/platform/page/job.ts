@@ -1,3 +1,4 @@
+import { getThreadsCount } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { gpuIdle, takeGpuErrors } from '../../../src/device-webgpu.ts';
 import { JinaEmbeddings } from '../../../src/platform/browser.ts';
@@ -15,11 +16,13 @@ export type Job = {
 /** Vectors travel as lists of numbers: an answer must survive postMessage and JSON. */
 export type Answer = {
   readonly reason: string;
+  /** Threads that the wasm backend says it computes with; null on another backend. */
+  readonly threads: number | null;
   readonly texts: readonly (readonly number[])[];
   readonly images: readonly (readonly number[])[];
   /** Multi-vectors of the first text, row after row. */
   readonly multi: readonly number[];
-  /** Tensors beyond those that were there before: after loading, after each of two calls, after dispose. */
+  /** Tensors on a page that had none: after loading, after each of two calls, after dispose. */
   readonly tensors: readonly number[];
   readonly gpuErrors: readonly string[];
   readonly cores: number;
@@ -29,9 +32,8 @@ export type Answer = {
 /** The whole road as an application walks it: load, embed twice, dispose. */
 export async function runJob({ source, texts, images, ...options }: Job): Promise<Answer> {
   const begin = performance.now();
-  const before = tf.engine().memory().numTensors;
   const tensors: number[] = [];
-  const count = () => tensors.push(tf.engine().memory().numTensors - before);
+  const count = () => tensors.push(tf.memory().numTensors);
 
   const model = await JinaEmbeddings.load(source, options);
   const loaded = performance.now();
@@ -47,6 +49,7 @@ export async function runJob({ source, texts, images, ...options }: Job): Promis
   count();
   return {
     reason: model.device.reason,
+    threads: model.device.backend === 'wasm' ? getThreadsCount() : null,
     texts: textVectors.map((v) => [...v]),
     images: imageVectors.map((v) => [...v]),
     multi: multi.flatMap((row) => [...row]),

@@ -1,0 +1,71 @@
+import type { BackendName } from '../device-engine.ts';
+import { chooseResidence, type MemoryPlan, planMemory } from '../memory-plan.ts';
+import { type ModelConfig, parseModelConfig } from '../model-config.ts';
+import { modelSpec, parameterCount } from '../params.ts';
+import type { CheckpointSummary } from './checkpoint-summary.ts';
+import { PUBLISHED_ADAPTERS, PUBLISHED_CONFIG } from './published-config.ts';
+
+/** What a process that runs this model is expected to take, by how the weights are kept. */
+export type Prediction = {
+  readonly name: string;
+  readonly peaks: readonly { readonly residence: string; readonly bytes: number; readonly fits: boolean }[];
+  /** The one that `auto` would take with the memory that is free now. */
+  readonly residence: string;
+};
+
+type Measures = {
+  /** Bytes a parameter in the files. */
+  readonly weightBytes: number;
+  readonly adapterCount: number;
+  readonly adapterRank: number;
+  readonly tokenizerTokens: number;
+};
+
+const TOKENS = 1024; // about what runs together: an image and a few texts
+
+/** For a checkpoint that is here. */
+export const predictCheckpoint = (
+  s: CheckpointSummary,
+  backend: BackendName,
+  free: number | null,
+): Prediction =>
+  predict(s.model, s.config, backend, free, {
+    weightBytes: Object.values(s.stored).reduce((a, b) => a + b, 0) / s.parameters.total,
+    adapterCount: s.adapters.length,
+    adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
+    tokenizerTokens: s.tokenizer.tokens,
+  });
+
+/** For the published checkpoint, which need not be. */
+export function predictPublished(backend: BackendName, free: number | null): Prediction {
+  const config = parseModelConfig(PUBLISHED_CONFIG);
+  return predict('published jina-embeddings-v4', config, backend, free, {
+    weightBytes: 2,
+    ...PUBLISHED_ADAPTERS,
+    tokenizerTokens: config.decoder.vocabSize,
+  });
+}
+
+function predict(
+  name: string,
+  config: ModelConfig,
+  backend: BackendName,
+  free: number | null,
+  measures: Measures,
+): Prediction {
+  const spec = modelSpec(config);
+  const plans = planMemory({ config, spec, backend, tokens: TOKENS, ...measures });
+  const fits = (residence: MemoryPlan['residence']) => {
+    try {
+      chooseResidence(residence, backend, plans, free);
+      return true;
+    } catch {
+      return false; // more than is free, or than the backend can address
+    }
+  };
+  return {
+    name: `${name}, ${(parameterCount(spec) / 1e6).toLocaleString('en-US', { maximumFractionDigits: 1 })} million parameters`,
+    peaks: plans.map(({ residence, total }) => ({ residence, bytes: total, fits: fits(residence) })),
+    residence: chooseResidence('auto', backend, plans, free).residence,
+  };
+}
