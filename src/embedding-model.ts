@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { addToWeights } from './adapters/merge.ts';
 import { type Adapter, withAdapters } from './adapters/with-adapters.ts';
 import { InputError } from './errors.ts';
 import { multiVectors } from './heads/heads.ts';
@@ -18,6 +19,7 @@ export class EmbeddingModel {
   readonly #adapters = new Map<string, Adapter>();
   readonly #views = new Map<string, ModelParams>();
   readonly #release: () => void;
+  #merged: string | null = null;
 
   /** Takes ownership of the parameters: `release` frees them at `dispose`. */
   constructor(config: ModelConfig, params: ModelParams, release: () => void) {
@@ -45,9 +47,34 @@ export class EmbeddingModel {
 
   /** Removes an adapter and frees its tensors. */
   deleteAdapter(name: string): void {
+    if (name === this.#merged)
+      throw new InputError(`adapter "${name}" is merged; call unmergeAdapter() first`);
     this.adapter(name).dispose();
     this.#adapters.delete(name);
     this.#views.delete(name);
+  }
+
+  /** The adapter that is merged into the weights, if one is. */
+  get merged(): string | null {
+    return this.#merged;
+  }
+
+  /**
+   * Adds an adapter to the weights themselves: its task then costs nothing extra, and no other can run until
+   * `unmergeAdapter`. For float32 weights. Unmerging subtracts, which is exact to rounding (about 1e-7), not to the bit.
+   */
+  mergeAdapter(name: string): void {
+    if (this.#merged !== null) {
+      throw new InputError(`adapter "${this.#merged}" is merged already; call unmergeAdapter() first`);
+    }
+    addToWeights(this.params, this.adapter(name), 1);
+    this.#merged = name;
+  }
+
+  unmergeAdapter(): void {
+    if (this.#merged === null) throw new InputError('no adapter is merged');
+    addToWeights(this.params, this.adapter(this.#merged), -1);
+    this.#merged = null;
   }
 
   adapter(name: string): Adapter {
@@ -61,6 +88,12 @@ export class EmbeddingModel {
 
   /** The parameters as a pass with these adapters sees them. Shares every tensor. */
   view(choice: AdapterChoice): ModelParams {
+    if (this.#merged !== null) {
+      if (choice === this.#merged) return this.params;
+      throw new InputError(
+        `adapter "${this.#merged}" is merged into the weights; call unmergeAdapter() to run without it`,
+      );
+    }
     if (choice === null) return this.params;
     if (typeof choice !== 'string') return withAdapters(this.params, ...choice);
     this.adapter(choice);

@@ -22,6 +22,7 @@ export function streamedBlocks(
   };
   return {
     length: specs.length,
+    resident: false,
     async take(i, signal) {
       release();
       const bytes = await reader.take(i, signal);

@@ -134,6 +134,34 @@ test('a zero adapter is the base bit for bit; two adapters are the sum of their 
   x.dispose();
 });
 
+test('a merged adapter gives what it gave beside the weights; unmerging gives the base back', async () => {
+  const own = await JinaEmbeddings.load(GOLDEN, { device: 'wasm', residence: 'float32' });
+  const before = tf.memory().numTensors;
+  const [beside, base] = [
+    await own.encodeText('a red car', { task: 'code' }),
+    await own.encodeText('a red car', { task: null }),
+  ];
+  own.model.mergeAdapter('code');
+  expectClose(await own.encodeText('a red car', { task: 'code' }), beside, {
+    relativeToMax: 1e-5,
+    what: 'merged',
+  });
+  await expect(own.encodeText('a', { task: 'retrieval' })).rejects.toThrow(
+    'adapter "code" is merged into the weights',
+  );
+  expect(() => own.model.mergeAdapter('retrieval')).toThrow('"code" is merged already');
+  own.model.unmergeAdapter();
+  expectClose(await own.encodeText('a red car', { task: null }), base, {
+    relativeToMax: 1e-5,
+    what: 'unmerged',
+  });
+  expect(tf.memory().numTensors).toBe(before);
+  own.dispose();
+  const packed = await JinaEmbeddings.load(GOLDEN, { device: 'wasm', residence: 'bfloat16' });
+  expect(() => packed.model.mergeAdapter('code')).toThrow('load with residence: "float32"');
+  packed.dispose();
+});
+
 test('the tokenizer is total and deterministic on any string, lone surrogates included', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (s) => {

@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 
 /**
  * A weight matrix, however it is stored. This folder alone knows the storages; a layer only multiplies.
@@ -17,18 +17,26 @@ export interface Matrix {
    * which the enclosing tidy frees. Call inside a tidy and never dispose the result.
    */
   dense(): tf.Tensor2D;
+  /** Replaces the matrix by `f` of it, as merging an adapter does. Only where it is kept as float32. */
+  update?(f: (dense: tf.Tensor2D) => tf.Tensor2D): void;
   dispose(): void;
 }
 
 /** A matrix that is an ordinary tensor. Takes ownership of `tensor` [in, out]. */
 export function float32Matrix(tensor: tf.Tensor2D): Matrix {
   const [inSize, outSize] = tensor.shape;
+  let held = tensor;
   return {
     inSize,
     outSize,
     storage: 'float32',
     bytes: tensor.size * 4,
-    dense: () => tensor,
-    dispose: () => tensor.dispose(),
+    dense: () => held,
+    update: (f) => {
+      const next = tf.tidy(() => f(held));
+      held.dispose();
+      held = next;
+    },
+    dispose: () => held.dispose(),
   };
 }

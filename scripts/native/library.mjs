@@ -63,7 +63,7 @@ export async function reachable(address, limitMs = 5000) {
 async function fromPython({ packageFolder, live }) {
   onlyOnLinux();
   live('looks for TensorFlow in Python');
-  const { folder, version } = await installedTensorflow();
+  const folder = await installedTensorflow();
   const deps = await libraryFolder(packageFolder);
   await symlink(join(folder, 'include'), join(deps, 'include'));
   for (const library of LIBRARIES) {
@@ -71,7 +71,7 @@ async function fromPython({ packageFolder, live }) {
     const [source, target] = [join(folder, library), join(deps, 'lib', library)];
     await link(source, target).catch(() => symlink(source, target));
   }
-  return { from: `TensorFlow ${version} of the installed Python`, built: false };
+  return { from: `the TensorFlow in ${folder}`, built: false };
 }
 
 /** @param {Place} place */

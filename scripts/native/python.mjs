@@ -20,28 +20,20 @@ async function pythons() {
 
 /** find_spec does not import the package, which would take seconds. */
 const LOCATE = `
-import importlib.metadata as meta, importlib.util as util, json, os, sys
+import importlib.util as util
 spec = util.find_spec('tensorflow')
-folder = spec and spec.submodule_search_locations and spec.submodule_search_locations[0]
-names = [n for n in ('tensorflow', 'tensorflow-cpu', 'tensorflow-intel') if folder and any(d.metadata['Name'] == n for d in meta.distributions(name=n))]
-print(json.dumps({'folder': folder, 'version': meta.version(names[0]) if names else None}))`;
+print(spec.submodule_search_locations[0] if spec and spec.submodule_search_locations else '')`;
 
-/** TensorFlow as an installed Python holds it; throws where there is none with a C library.
- * @returns {Promise<{ folder: string, version: string }>} */
+/** The package folder of a TensorFlow that some Python has installed; throws where none has one with a C library. */
 export async function installedTensorflow() {
   const failures = [];
   for (const python of await pythons()) {
-    try {
-      const found = JSON.parse(await run(python, ['-c', LOCATE], { limitMs: 30_000 }));
-      const files = found.folder ? await readdir(found.folder) : [];
-      if (LIBRARIES.every((library) => files.includes(library)))
-        return { folder: found.folder, version: found.version ?? 'unknown' };
-      failures.push(`${python} has no TensorFlow`);
-    } catch (error) {
-      failures.push(`${python}: ${/** @type {Error} */ (error).message}`);
-    }
+    const folder = (await run(python, ['-c', LOCATE], { limitMs: 30_000 })).trim();
+    const files = folder ? await readdir(folder) : [];
+    if (LIBRARIES.every((library) => files.includes(library))) return folder;
+    failures.push(`${python} has ${folder ? 'one without the C library' : 'none'}`);
   }
-  throw new Error(failures.join('; '));
+  throw new Error(failures.join(', '));
 }
 
 /** Python versions to ask for when the running one is too old or too new for TensorFlow: only the C library matters. */

@@ -8,7 +8,7 @@ import type { Input } from './input-lines.ts';
 import { addInputOptions, countInputs, type Given, inGroups, nothingIn, readInputs } from './inputs.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { notEmpty } from './option-values.ts';
-import { addModelOptions, type ModelOptions, promptOption, withExamples } from './options.ts';
+import { addModelOptions, type ModelOptions, NO_TASK, promptOption, withExamples } from './options.ts';
 import { action, type Session } from './session.ts';
 
 type EmbedOptions = ModelOptions & { readonly precision?: OutputPrecision; readonly output?: string };
@@ -76,7 +76,7 @@ async function embed(given: readonly Given[], options: EmbedOptions, session: Se
 function startRun(model: JinaEmbeddings, options: EmbedOptions, session: Session) {
   const call = callOptions(options, session);
   const byDefault =
-    options.task === null
+    options.task === NO_TASK
       ? null
       : (model.config.settings.task ?? model.model.adapters.keys().next().value ?? null);
   const adapters = new Set<string>();

@@ -2,7 +2,7 @@ import type { OutputPrecision, Settings } from '../config.ts';
 import type { EncodeOptions } from '../options.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
 import { bytesOfAll } from './amounts.ts';
-import type { ModelOptions } from './options.ts';
+import { type ModelOptions, NO_TASK } from './options.ts';
 import type { Session } from './session.ts';
 import { readSettings } from './settings.ts';
 
@@ -11,7 +11,7 @@ export const settingsOf = (
   options: ModelOptions & { readonly precision?: OutputPrecision },
 ): Promise<Settings> =>
   readSettings(options.config, {
-    task: options.task ?? undefined,
+    task: options.task === NO_TASK ? undefined : options.task,
     promptName: options.prompt,
     truncateDim: options.dim,
     device: options.device,
@@ -25,7 +25,7 @@ export const settingsOf = (
 /** What every call of a command has in common; everything else is in the settings. */
 export const callOptions = (options: ModelOptions, { signal }: Session) =>
   ({
-    ...(options.task === null ? { task: null } : {}),
+    ...(options.task === NO_TASK ? { task: null } : {}),
     returnMultivector: options.multivector ?? false,
     signal,
   }) satisfies EncodeOptions;

@@ -7,9 +7,6 @@ export function wholeNumber(word: string): number {
   throw new InvalidArgumentError('Expected a whole number, 1 or more.');
 }
 
-/** A task's name; `none` is the backbone without an adapter. */
-export const taskName = (word: string): string | null => (word === 'none' ? null : notEmpty(word));
-
 export function notEmpty(word: string): string {
   if (word.trim() !== '') return word;
   throw new InvalidArgumentError('Expected a word, got an empty one.');

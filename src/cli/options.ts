@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { DEVICE_NAMES, type DeviceName, RESIDENCES, type Residence, type Settings } from '../config.ts';
-import { notEmpty, taskName, wholeNumber } from './option-values.ts';
+import { notEmpty, wholeNumber } from './option-values.ts';
 
 /** What every command understands. */
 export type GlobalOptions = {
@@ -10,10 +10,13 @@ export type GlobalOptions = {
   readonly config?: string;
 };
 
-/** What every command that runs a model understands. `task: null` is the backbone alone. */
+/** The `--task` that is no adapter: the backbone alone. */
+export const NO_TASK = 'none';
+
+/** What every command that runs a model understands. */
 export type ModelOptions = GlobalOptions & {
   readonly model?: string;
-  readonly task?: string | null;
+  readonly task?: string;
   readonly prompt?: Settings['promptName'];
   readonly dim?: number;
   readonly multivector?: boolean;
@@ -49,7 +52,7 @@ export const addModelOptions = (command: Command): Command =>
     .option(
       '-t, --task <name>',
       "adapter to use; none: the backbone alone (default: the checkpoint's first)",
-      taskName,
+      notEmpty,
     )
     .option('--dim <n>', 'shorten vectors to this Matryoshka size', wholeNumber)
     .option('--multivector', 'one vector a token instead of one an input')

@@ -1,4 +1,11 @@
-import { inverseFrequencies, type Rotary, rotaryTables } from '../layers/rotary.ts';
+import { recent } from '../layers/recent.ts';
+import {
+  inverseFrequencies,
+  type Rotary,
+  type RotaryValues,
+  rotaryTables,
+  rotaryValues,
+} from '../layers/rotary.ts';
 import type { DecoderConfig } from '../model-config.ts';
 
 /** Temporal, height and width position of every token.   3 × [T] */
@@ -39,20 +46,32 @@ export function ropePositions(
   return positions;
 }
 
+const sequences = recent<RotaryValues>(32);
+
 /**
  * Rotary tables of a packed stream: each frequency reads the axis of its section, contiguous and not interleaved
- * (transformers: apply_multimodal_rotary_pos_emb).   → cos, sin [T, H]
+ * (transformers: apply_multimodal_rotary_pos_emb). Those of recent sequences are kept: a text's depend on its length alone.
+ * → cos, sin [T, H]
  */
-export function decoderRotary(sequences: readonly Positions[], config: DecoderConfig): Rotary {
+export const decoderRotary = (positions: readonly Positions[], config: DecoderConfig): Rotary =>
+  rotaryTables(
+    positions.map((p) => {
+      const shape = [config.headDim, config.ropeTheta, ...config.mropeSection];
+      const key = `${shape}:${isText(p) ? p[0].length : p.join(';')}`;
+      return sequences(key, () => sequenceRotary(p, config));
+    }),
+  );
+
+const isText = ([t, h, w]: Positions): boolean => t.every((p, i) => p === i && h[i] === i && w[i] === i);
+
+function sequenceRotary(positions: Positions, config: DecoderConfig): RotaryValues {
   const inverse = inverseFrequencies(config.headDim, config.ropeTheta); // [H/2]
   const axisOf = config.mropeSection.flatMap((count, axis) => new Array<number>(count).fill(axis));
-  const T = sequences.reduce((sum, [temporal]) => sum + temporal.length, 0);
-  const angles = new Float32Array(T * inverse.length);
+  const rows = positions[0].length;
+  const angles = new Float32Array(rows * inverse.length);
   let at = 0;
-  for (const positions of sequences) {
-    for (let t = 0; t < positions[0].length; t++) {
-      for (let j = 0; j < inverse.length; j++) angles[at++] = positions[axisOf[j]][t] * inverse[j];
-    }
+  for (let t = 0; t < rows; t++) {
+    for (let j = 0; j < inverse.length; j++) angles[at++] = positions[axisOf[j]][t] * inverse[j];
   }
-  return rotaryTables(angles, T);
+  return rotaryValues(angles, rows);
 }

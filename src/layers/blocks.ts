@@ -3,6 +3,8 @@ import * as tf from '@tensorflow/tfjs-core';
 /** The blocks of a tower, in order: resident, or read from disk just before their turn. */
 export interface Blocks<B> {
   readonly length: number;
+  /** Whether all blocks are in memory, so that `take` answers at once. */
+  readonly resident: boolean;
   /** Block `i`, ready to compute. A streamed block may be asked for only in order. */
   take(i: number, signal?: AbortSignal): B | Promise<B>;
   /** Block `i` has done its work in this pass; a streamed one gives its memory back. */
@@ -12,6 +14,7 @@ export interface Blocks<B> {
 /** Blocks that stay in memory. */
 export const residentBlocks = <B>(blocks: readonly B[]): Blocks<B> => ({
   length: blocks.length,
+  resident: true,
   take: (i) => blocks[i],
   release: () => {},
 });
@@ -19,6 +22,7 @@ export const residentBlocks = <B>(blocks: readonly B[]): Blocks<B> => ({
 /** The same blocks, each seen through `view` when its turn comes. */
 export const mapBlocks = <B>(blocks: Blocks<B>, view: (block: B) => B): Blocks<B> => ({
   length: blocks.length,
+  resident: blocks.resident,
   take: (i, signal) => {
     const block = blocks.take(i, signal);
     return block instanceof Promise ? block.then(view) : view(block);

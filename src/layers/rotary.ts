@@ -14,12 +14,15 @@ export function inverseFrequencies(d: number, theta: number): Float32Array {
   });
 }
 
-/** Tables from half a head's angles: the second half repeats the first.   angles: [T · H/2] → cos, sin [T, H] */
-export function rotaryTables(angles: Float32Array, T: number): Rotary {
-  const half = angles.length / T;
+/** cos and sin as plain arrays [T · H]: what can be kept between calls. */
+export type RotaryValues = { readonly cos: Float32Array; readonly sin: Float32Array; readonly rows: number };
+
+/** Values from half a head's angles: the second half repeats the first.   angles: [T · H/2] → cos, sin [T · H] */
+export function rotaryValues(angles: Float32Array, rows: number): RotaryValues {
+  const half = angles.length / rows;
   const cos = new Float32Array(2 * angles.length);
   const sin = new Float32Array(2 * angles.length);
-  for (let t = 0; t < T; t++) {
+  for (let t = 0; t < rows; t++) {
     for (let j = 0; j < half; j++) {
       const angle = angles[t * half + j];
       const at = t * 2 * half + j;
@@ -27,7 +30,23 @@ export function rotaryTables(angles: Float32Array, T: number): Rotary {
       sin[at] = sin[at + half] = Math.sin(angle);
     }
   }
-  return { cos: tf.tensor2d(cos, [T, 2 * half]), sin: tf.tensor2d(sin, [T, 2 * half]) };
+  return { cos, sin, rows };
+}
+
+/** The values of several sequences, one after the other, as tensors [T, H]. */
+export function rotaryTables(parts: readonly RotaryValues[]): Rotary {
+  const T = parts.reduce((sum, p) => sum + p.rows, 0);
+  const tensor = (pick: (p: RotaryValues) => Float32Array): tf.Tensor2D => {
+    if (parts.length === 1) return tf.tensor2d(pick(parts[0]).slice(), [T, parts[0].cos.length / T]);
+    const all = new Float32Array(parts.reduce((sum, p) => sum + p.cos.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      all.set(pick(part), at);
+      at += part.cos.length;
+    }
+    return tf.tensor2d(all, [T, all.length / T]);
+  };
+  return { cos: tensor((p) => p.cos), sin: tensor((p) => p.sin) };
 }
 
 export const disposeRotary = ({ cos, sin }: Rotary): void => {

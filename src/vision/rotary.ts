@@ -1,4 +1,4 @@
-import { inverseFrequencies, type Rotary, rotaryTables } from '../layers/rotary.ts';
+import { inverseFrequencies, type RotaryValues, rotaryValues } from '../layers/rotary.ts';
 import type { VisionConfig } from '../model-config.ts';
 import type { Grid, WindowOrder } from './windows.ts';
 
@@ -6,9 +6,9 @@ const THETA = 10000; // fixed in the reference, not in the config (Qwen2_5_Visio
 
 /**
  * 2-D rotary angles of every patch, in window order: a quarter of the head turns with the row, a quarter with the column.
- * (transformers: modeling_qwen2_5_vl.py, rot_pos_emb)   → cos, sin [P, H]
+ * (transformers: modeling_qwen2_5_vl.py, rot_pos_emb)   → cos, sin [P · H]
  */
-export function visionRotary(grids: readonly Grid[], order: WindowOrder, config: VisionConfig): Rotary {
+export function visionRotary(grids: readonly Grid[], order: WindowOrder, config: VisionConfig): RotaryValues {
   const inverse = inverseFrequencies(config.headDim / 2, THETA); // [H/4]
   const quarter = inverse.length;
   const merge = config.spatialMergeSize;
@@ -24,7 +24,7 @@ export function visionRotary(grids: readonly Grid[], order: WindowOrder, config:
       for (let j = 0; j < quarter; j++) angles[at++] = column * inverse[j];
     }
   }
-  return rotaryTables(angles, order.index.length * patchesPerBlock);
+  return rotaryValues(angles, order.index.length * patchesPerBlock);
 }
 
 /** Patch row and column of the upper left patch of every merge block, in raster order. */

@@ -2,13 +2,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Blocks, runBlocks } from '../layers/blocks.ts';
 import { type Linear, linear, linearSpec } from '../layers/linear.ts';
 import type { Observe } from '../layers/observe.ts';
-import { disposeRotary } from '../layers/rotary.ts';
+import { recent } from '../layers/recent.ts';
+import { disposeRotary, type RotaryValues, rotaryTables } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 import type { VisionConfig } from '../model-config.ts';
 import { type VisionBlock, visionBlock, visionBlockSpec } from './block.ts';
 import { type Merger, merger, mergerSpec } from './merger.ts';
 import { visionRotary } from './rotary.ts';
-import { type Grid, windowOrder } from './windows.ts';
+import { type Grid, type WindowOrder, windowOrder } from './windows.ts';
 
 export type VisionTower = {
   readonly patchEmbed: Linear;
@@ -29,6 +30,9 @@ export const visionTowerSpec = (key: string, c: VisionConfig): SpecOf<VisionTowe
 /** Patches of one or more images, block after block of 2×2 (see image/patchify), and their grids. */
 export type Images = { readonly pixelValues: Float32Array; readonly grids: readonly Grid[] };
 
+// Window order and rotary angles of the latest shapes: pages of one size come in rows.
+const plans = recent<{ readonly order: WindowOrder; readonly values: RotaryValues }>(8);
+
 /**
  * Images → visual tokens in raster order (transformers: Qwen2_5_VisionTransformerPretrainedModel.forward).
  * pixelValues: [P, patchValues] → [M, D], owned by the caller. No adapters here: one run serves every task.
@@ -40,8 +44,11 @@ export async function visionTower(
   observe?: Observe,
   signal?: AbortSignal,
 ): Promise<tf.Tensor2D> {
-  const order = windowOrder(grids, config);
-  const rotary = visionRotary(grids, order, config);
+  const { order, values } = plans(`${JSON.stringify(config)}:${grids.join(';')}`, () => {
+    const order = windowOrder(grids, config);
+    return { order, values: visionRotary(grids, order, config) };
+  });
+  const rotary = rotaryTables([values]);
   const full = new Set(config.fullattBlockIndexes);
   const patches = tf.tidy('patchEmbed', () => {
     const values = tf.tensor2d(pixelValues, [

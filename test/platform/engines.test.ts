@@ -8,7 +8,7 @@ import { type EngineAnswer, type EngineJob, LEFT, RIGHT, SHAPE } from './engine-
 
 const script = fileURLToPath(new URL('engine-process.ts', import.meta.url));
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-const SECONDS_TO_END = 3; // from the last line to the end of the process
+const SECONDS_TO_END = 5; // from the last line to the end of the process
 
 type Env = Readonly<Record<string, string | undefined>>;
 
