@@ -96,6 +96,17 @@ installed_lavapipe() {
   [ -n "$icd" ] && adapter_answers "$(command -v node)" "$icd" && exports "$(command -v node)" "$icd" >"$READY"
 }
 
+# chromium brings SwiftShader and, in its folder, the Vulkan loader that the system may lack.
+swiftshader() {
+  local home=/usr/lib/chromium
+  [ -f $home/vk_swiftshader_icd.json ] || return 1
+  mkdir -p "$D/loader"
+  ln -sf $home/libvulkan.so.1 "$D/loader/libvulkan.so.1"
+  LD_LIBRARY_PATH=$D/loader adapter_answers "$(command -v node)" $home/vk_swiftshader_icd.json || return 1
+  exports "$(command -v node)" $home/vk_swiftshader_icd.json
+  echo "export LD_LIBRARY_PATH='$D/loader'"
+}
+
 # A node from before an update of the machine's node would test the wrong version.
 same_node() { [ "$("$D/node" --version 2>/dev/null)" = "$(node --version)" ]; }
 
@@ -116,11 +127,9 @@ if installed_lavapipe; then
   exit 0
 fi
 
-for icd in /usr/lib/chromium/vk_swiftshader_icd.json; do
-  [ -f "$icd" ] && adapter_answers "$(command -v node)" "$icd" || continue
+if swiftshader; then
   say "only SwiftShader: no f16, slow"
-  exports "$(command -v node)" "$icd"
   exit 3
-done
+fi
 say "no software Vulkan on this machine"
 exit 1

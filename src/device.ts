@@ -1,3 +1,4 @@
+import { registerBodies } from '../kernels/bodies.ts';
 import type { BackendName, Engine, EngineOptions, EngineReport } from './device-engine.ts';
 import { HALF_PRECISION, type Hardware, ORDER, POLICIES, type Precision } from './device-policy.ts';
 import { DeviceError } from './errors.ts';
@@ -72,6 +73,7 @@ export class DeviceManager {
       throw new DeviceError(`TF.js refused the backend "${choice.backend}" (${report.detail})`);
     }
     await tf.ready();
+    await registerBodies(choice.backend);
     return report;
   }
 

@@ -1,3 +1,6 @@
+import { cpSync, mkdtempSync, rmSync, utimesSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JinaEmbeddings } from '../src/platform/node.ts';
@@ -39,5 +42,24 @@ test('calls that overlap on streamed weights wait for each other', async () => {
   const alone = await jina.encodeText(texts);
   const together = await Promise.all(texts.map((t) => jina.encodeText(t)));
   expect(together.map((v) => [...v])).toEqual(alone.map((v) => [...v]));
+  jina.dispose();
+});
+
+test('a shard that changes or goes away while blocks are streamed is named', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'streamed-'));
+  cpSync(GOLDEN, folder, { recursive: true, filter: (path) => !path.endsWith('golden.safetensors') });
+  const shard = join(folder, 'model-00001-of-00002.safetensors');
+  const jina = await JinaEmbeddings.load(folder, { device: 'wasm', residence: 'streamed' });
+  const tensors = tf.memory().numTensors;
+  await jina.encodeText('a');
+  utimesSync(shard, 1, 1);
+  await expect(jina.encodeText('a')).rejects.toThrow(
+    /model-00001-of-00002\.safetensors: was changed while it was in use/,
+  );
+  rmSync(folder, { recursive: true });
+  await expect(jina.encodeText('a')).rejects.toThrow(
+    /safetensors: was deleted or replaced while it was in use/,
+  );
+  expect(tf.memory().numTensors).toBe(tensors);
   jina.dispose();
 });

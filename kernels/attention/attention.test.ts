@@ -101,9 +101,12 @@ onEveryBackend(() => {
     ));
 
   test('more scores than fit at once are computed in blocks of rows', async () => {
-    // 2 heads × 1500² scores is above the block of 2²²: two blocks, the second one ragged.
-    await check([1500], 2, 1, 4, true);
+    // 16 heads × 1100² scores is above the block of 2²⁴: two blocks, the second one ragged.
+    await check([1100], 16, 8, 2, true);
+    await check([1100], 16, 16, 2, false);
   });
+
+  test('batches of large matrices, which some bodies take apart', () => check([200, 200], 4, 2, 64, true));
 });
 
 test('runs: neighbouring equal segments are joined, empty ones left out', () => {

@@ -12,9 +12,9 @@ export type AttentionAttrs = {
   readonly causal: boolean;
 };
 
-// Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²² scores
-// is 16 MB: large enough that matmul dominates, small beside one block's weights.
-const SCORES_AT_ONCE = 1 << 22;
+// Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²⁴ scores
+// is 64 MB: a text of 1024 tokens with 16 heads is one block; at 32,768 tokens a block still has 32 rows.
+const SCORES_AT_ONCE = 1 << 24;
 
 // Below every score that float32 arithmetic can produce here, and still finite: −∞ − (−∞) would be NaN.
 const HIDDEN = -1e30;
@@ -24,9 +24,20 @@ const HIDDEN = -1e30;
  * Neighbouring segments of equal length share one batched matmul; the query heads that share a key head are folded into
  * its rows, so that keys and values are never repeated.
  */
-export function composedAttention({ q, k, v }: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D {
+export const composedAttention = (inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D =>
+  attendRuns(inputs, attrs, (a, b) => tf.matMul(a, b));
+
+/** a: [B, m, k], b: [B, k, n] → [B, m, n].   A backend whose stock op is slow has one of its own. */
+export type BatchedMatMul = (a: tf.Tensor3D, b: tf.Tensor3D) => tf.Tensor3D;
+
+/** The truth with the batched matmul left open. */
+export function attendRuns(
+  { q, k, v }: AttentionInputs,
+  attrs: AttentionAttrs,
+  multiply: BatchedMatMul,
+): tf.Tensor2D {
   const parts = runsOf(attrs.cuSeqlens).map((run) =>
-    tf.tidy(() => attendRun(take(q, run), take(k, run), take(v, run), run, attrs)),
+    tf.tidy(() => attendRun(take(q, run), take(k, run), take(v, run), run, attrs, multiply)),
   );
   return parts.length === 1 ? parts[0] : tf.concat(parts, 0); // [T, N·H]
 }
@@ -40,14 +51,19 @@ function attendRun(
   v: tf.Tensor2D,
   run: Run,
   attrs: AttentionAttrs,
+  multiply: BatchedMatMul,
 ): tf.Tensor2D {
   const { heads: N, kvHeads: K, causal } = attrs;
   const { length: L, count: S } = run;
   const G = N / K; // query heads that share one key/value head
   const H = q.shape[1] / N;
   const queries = tf.mul(splitHeads(q, S, L, N, H), 1 / Math.sqrt(H)); // [S, N, L, H]
-  const keys = tf.reshape(splitHeads(k, S, L, K, H), [S * K, L, H]);
-  const values = tf.reshape(splitHeads(v, S, L, K, H), [S * K, L, H]);
+  const keys: tf.Tensor3D = tf.reshape(tf.transpose(tf.reshape(k, [S, L, K, H]), [0, 2, 3, 1]), [
+    S * K,
+    H,
+    L,
+  ]);
+  const values: tf.Tensor3D = tf.reshape(splitHeads(v, S, L, K, H), [S * K, L, H]);
 
   const rows = Math.max(1, Math.min(L, Math.floor(SCORES_AT_ONCE / (S * N * L))));
   const blocks: tf.Tensor4D[] = [];
@@ -58,15 +74,15 @@ function attendRun(
         const seen = causal ? end : L; // a causal block sees no key after its last row
         const block = end - begin;
         const some = block === L ? queries : tf.slice(queries, [0, 0, begin, 0], [S, N, block, H]);
-        const nearKeys = seen === L ? keys : tf.slice(keys, [0, 0, 0], [S * K, seen, H]);
+        const nearKeys = seen === L ? keys : tf.slice(keys, [0, 0, 0], [S * K, H, seen]);
         const nearValues = seen === L ? values : tf.slice(values, [0, 0, 0], [S * K, seen, H]);
-        const folded = tf.reshape(some, [S * K, G * block, H]);
-        let scores = tf.matMul(folded, nearKeys, false, true); //                         [S·K, G·block, seen]
+        const folded: tf.Tensor3D = tf.reshape(some, [S * K, G * block, H]);
+        let scores = multiply(folded, nearKeys); //                                        [S·K, G·block, seen]
         if (causal && block > 1) {
           const byRow = tf.reshape(scores, [S * N, block, seen]);
           scores = tf.reshape(tf.add(byRow, causalMask(begin, block, seen)), scores.shape);
         }
-        const mixed = tf.matMul(tf.softmax(scores), nearValues); //                       [S·K, G·block, H]
+        const mixed = multiply(tf.softmax(scores), nearValues); //                       [S·K, G·block, H]
         return tf.reshape(mixed, [S, N, block, H]);
       }),
     );

@@ -3,7 +3,6 @@ import { OUTPUT_PRECISIONS, type OutputPrecision, type Settings } from '../confi
 import type { JinaEmbeddings } from '../platform/node.ts';
 import { counted, duration, inputsOf } from './amounts.ts';
 import { checkFinite, type Embedded, type EmbeddingWriter, formatOf } from './embedding-writer.ts';
-import { UsageError } from './exit.ts';
 import type { Input } from './input-lines.ts';
 import { addInputOptions, countInputs, type Given, inGroups, nothingIn, readInputs } from './inputs.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
@@ -36,10 +35,6 @@ export function embedCommand(signal: AbortSignal): Command {
 
 async function embed(given: readonly Given[], options: EmbedOptions, session: Session): Promise<void> {
   const { terminal, signal } = session;
-  if (options.multivector && options.dim !== undefined)
-    throw new UsageError(
-      '--dim shortens single vectors; multi-vectors have one size: leave out --dim or --multivector',
-    );
   const format = options.output === undefined ? null : formatOf(options.output, options);
   const settings = await settingsOf(options);
   const total = await countInputs(given, signal);

@@ -9,21 +9,24 @@ import { type Input, parseInputLines } from './input-lines.ts';
 /** What was typed, in the order in which it was typed: an input, or a file of them (`-` is stdin). */
 export type Given = Input | { readonly file: string };
 
-/** `--text` and `--image`, repeatable, filling one list: commander keeps options apart, and their order would be lost. */
-export function addItemOptions(command: Command, prefix: string, what: string): readonly Given[] {
-  const list: Given[] = [];
-  command
-    .option(`--${prefix}text <text>`, `a text${what}; repeatable`, (text) => void list.push({ text }))
+/** `--text` and `--image`, repeatable, as one list: commander keeps options apart, and their order would be lost. */
+export function addItemOptions(
+  command: Command,
+  add: (input: Input) => void,
+  { prefix = '', what = '' } = {},
+): Command {
+  return command
+    .option(`--${prefix}text <text>`, `a text${what}; repeatable`, (text) => add({ text }))
     .option(`--${prefix}image <path|url>`, `an image${what}; repeatable`, (image) => {
       if (image === '') throw new InvalidArgumentError('Expected a path or a URL.');
-      list.push({ image });
+      add({ image });
     });
-  return list;
 }
 
-/** As above, and `--input`. */
+/** As above, and `--input`. The list fills when the command line is parsed. */
 export function addInputOptions(command: Command): readonly Given[] {
-  const list = addItemOptions(command, '', '') as Given[];
+  const list: Given[] = [];
+  addItemOptions(command, (input) => list.push(input));
   command.option(
     '-i, --input <file.jsonl>',
     'inputs from a file, one JSON value a line; - is stdin',

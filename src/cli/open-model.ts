@@ -2,15 +2,21 @@ import type { OutputPrecision, Settings } from '../config.ts';
 import type { EncodeOptions } from '../options.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
 import { bytesOfAll } from './amounts.ts';
+import { UsageError } from './exit.ts';
 import { type ModelOptions, NO_TASK } from './options.ts';
 import type { Session } from './session.ts';
 import { readSettings } from './settings.ts';
 
-/** Settings that come from command-line options; what was not given stays open. */
-export const settingsOf = (
+/** The settings, with those from command-line options on top; what was not given there stays as it is. */
+export async function settingsOf(
   options: ModelOptions & { readonly precision?: OutputPrecision },
-): Promise<Settings> =>
-  readSettings(options.config, {
+): Promise<Settings> {
+  if (options.multivector && options.dim !== undefined) {
+    throw new UsageError(
+      '--dim shortens single vectors; multi-vectors have one size: leave out --dim or --multivector',
+    );
+  }
+  return readSettings(options.config, {
     task: options.task === NO_TASK ? undefined : options.task,
     promptName: options.prompt,
     truncateDim: options.dim,
@@ -21,6 +27,7 @@ export const settingsOf = (
     maxLength: options.maxLength,
     precision: options.precision,
   });
+}
 
 /** What every call of a command has in common; everything else is in the settings. */
 export const callOptions = (options: ModelOptions, { signal }: Session) =>

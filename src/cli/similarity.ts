@@ -4,7 +4,7 @@ import type { Settings } from '../config.ts';
 import type { Embedding } from '../output/similarity.ts';
 import { UsageError } from './exit.ts';
 import type { Input } from './input-lines.ts';
-import { addItemOptions, type Given } from './inputs.ts';
+import { addItemOptions } from './inputs.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { addModelOptions, type ModelOptions, promptOption, withExamples } from './options.ts';
 import { action, type Session } from './session.ts';
@@ -21,16 +21,16 @@ export function similarityCommand(signal: AbortSignal): Command {
   const command = new Command('similarity').description(
     'compare texts and images: all with all, or with --against- rows with columns',
   );
-  const rows = addItemOptions(command, '', '');
-  const columns = addItemOptions(command, 'against-', ' in a column');
+  const rows: Input[] = [];
+  const columns: Input[] = [];
+  addItemOptions(command, (input) => rows.push(input));
+  addItemOptions(command, (input) => columns.push(input), { prefix: 'against-', what: ' in a column' });
   addModelOptions(command)
     .addOption(promptOption('-p, --prompt <name>', 'prefix of texts'))
     .addOption(promptOption('--against-prompt <name>', 'prefix of texts in columns (default: as --prompt)'))
     .addOption(new Option('--metric <name>', 'default: cosine, with --multivector maxsim').choices(METRICS))
     .action(
-      action<SimilarityOptions>(signal, (options, session) =>
-        similarity(rows as readonly Input[], columns as readonly Input[], options, session),
-      ),
+      action<SimilarityOptions>(signal, (options, session) => similarity(rows, columns, options, session)),
     );
   return withExamples(
     command,
@@ -78,11 +78,7 @@ async function similarity(
   terminal.note(`${metric} on ${model.device.reason}`);
 }
 
-function checkedMetric({ metric, multivector, dim }: SimilarityOptions): (typeof METRICS)[number] {
-  if (multivector && dim !== undefined)
-    throw new UsageError(
-      '--dim shortens single vectors; multi-vectors have one size: leave out --dim or --multivector',
-    );
+function checkedMetric({ metric, multivector }: SimilarityOptions): (typeof METRICS)[number] {
   const found = metric ?? (multivector ? 'maxsim' : 'cosine');
   if ((found === 'maxsim') === (multivector ?? false)) return found;
   throw new UsageError(
@@ -94,5 +90,5 @@ function checkedMetric({ metric, multivector, dim }: SimilarityOptions): (typeof
 
 const asMixed = (input: Input) => ('text' in input ? { text: input.text } : { image: input.image });
 
-const labelOf = (given: Given): string =>
-  'text' in given ? given.text || '(empty text)' : 'image' in given ? basename(given.image) : given.file;
+const labelOf = (input: Input): string =>
+  'text' in input ? input.text || '(empty text)' : basename(input.image);

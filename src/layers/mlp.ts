@@ -11,7 +11,22 @@ export const mlpSpec = (key: string, D: number, F: number, bias: boolean): SpecO
   downProj: linearSpec(`${key}.down_proj`, F, D, { bias }),
 });
 
+// The widest tensors of a model are the MLP's, and its rows do not know each other: a long stream goes through in parts.
+const ROWS_AT_ONCE = 4096;
+
 /** SwiGLU feed-forward: down(silu(gate x) ⊙ up x).   x: [T, D] → [T, D] */
 export function mlp(p: Mlp, x: tf.Tensor2D): tf.Tensor2D {
-  return tf.tidy('mlp', () => linear(p.downProj, ops.swiglu(linear(p.gateProj, x), linear(p.upProj, x))));
+  const [T, D] = x.shape;
+  if (T <= ROWS_AT_ONCE) return feedForward(p, x);
+  return tf.tidy('mlp', () => {
+    const parts: tf.Tensor2D[] = [];
+    for (let begin = 0; begin < T; begin += ROWS_AT_ONCE) {
+      const rows = Math.min(ROWS_AT_ONCE, T - begin);
+      parts.push(tf.tidy(() => feedForward(p, tf.slice(x, [begin, 0], [rows, D]))));
+    }
+    return tf.concat(parts, 0);
+  });
 }
+
+const feedForward = (p: Mlp, x: tf.Tensor2D): tf.Tensor2D =>
+  tf.tidy(() => linear(p.downProj, ops.swiglu(linear(p.gateProj, x), linear(p.upProj, x))));

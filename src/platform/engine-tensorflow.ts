@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import type { Engine, EngineReport } from '../device-engine.ts';
@@ -7,25 +8,24 @@ const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const
 
 /** Native TensorFlow through tfjs-node-gpu (CUDA) or tfjs-node (CPU), whichever is installed and loads. */
 export function tensorflowEngine(): Engine {
-  let report: EngineReport | null = null;
+  let report: Promise<EngineReport> | null = null;
   const look = () => {
     report ??= open();
     return report;
   };
   return {
     name: 'tensorflow',
-    probe: async () => look(),
+    probe: look,
     start: async () => {
-      if (!look().available) throw new DeviceError(look().detail);
-      const { registerTensorflowBodies } = await import('../../kernels/bodies-tensorflow.ts');
-      registerTensorflowBodies();
-      return look();
+      const report = await look();
+      if (!report.available) throw new DeviceError(report.detail);
+      return report;
     },
   };
 }
 
 /** Loading the binding is the only sure sign that it works, so looking and starting are one. */
-function open(): EngineReport {
+async function open(): Promise<EngineReport> {
   const require = createRequire(import.meta.url);
   const failures: string[] = [];
   restoreUtilFunctions(require);
@@ -37,21 +37,7 @@ function open(): EngineReport {
       continue; // not installed: an optional package
     }
     try {
-      const tf = require(name) as {
-        backend(): { isUsingGpuDevice?: boolean; isGPUPackage?: boolean };
-        setBackend(n: string): boolean;
-      };
-      tf.setBackend('tensorflow');
-      const cuda = tf.backend().isUsingGpuDevice === true;
-      const { version } = require(`${name}/package.json`) as { version: string };
-      const cores = cpus().length;
-      return {
-        available: true,
-        detail: `${name} ${version} on ${cuda ? 'a CUDA GPU' : `${cores} CPU cores`}`,
-        hardware: cuda ? 'cuda' : 'cpu',
-        device: cpus()[0]?.model,
-        threads: cores,
-      };
+      return describe(name, require, await load(name, require));
     } catch (error) {
       failures.push(`${name} is installed but does not load (${(error as Error).message.split('\n')[0]})`);
     }
@@ -62,6 +48,57 @@ function open(): EngineReport {
     detail: `${why}; "npm run native" installs the native CPU engine`,
     hardware: 'cpu',
   };
+}
+
+type TensorflowBackend = {
+  readonly isUsingGpuDevice: boolean;
+  readonly binding: { readonly TF_Version: string };
+};
+
+/** Loads the package. It makes itself the current backend, which a mere look must not do to a running application. */
+async function load(name: string, require: NodeJS.Require): Promise<TensorflowBackend> {
+  const { engine } = require('@tensorflow/tfjs-core') as typeof import('@tensorflow/tfjs-core');
+  const { backendName } = engine();
+  require(name);
+  const backend = engine().findBackend('tensorflow') as unknown as TensorflowBackend | null;
+  if (!backend) throw new Error('it registered no backend');
+  if (backendName) await engine().setBackend(backendName);
+  return backend;
+}
+
+function describe(name: string, require: NodeJS.Require, backend: TensorflowBackend): EngineReport {
+  const { version } = require(`${name}/package.json`) as { version: string };
+  const found = `${name} ${version} with TensorFlow ${backend.binding.TF_Version}`;
+  if (backend.isUsingGpuDevice) {
+    const gpu = nvidiaGpu();
+    return {
+      available: true,
+      detail: `${found} on ${gpu?.device ?? 'a CUDA GPU'}`,
+      hardware: 'cuda',
+      ...gpu,
+    };
+  }
+  const cores = cpus();
+  const noGpu = name.endsWith('-gpu') ? ', as no CUDA device answered' : '';
+  return {
+    available: true,
+    detail: `${found} on ${cores.length} CPU cores${noGpu}`,
+    hardware: 'cpu',
+    device: cores[0]?.model,
+    threads: cores.length,
+  };
+}
+
+/** Name and memory of the first NVIDIA GPU, which TensorFlow's C API does not tell. */
+function nvidiaGpu(): { readonly device: string; readonly memory: number } | undefined {
+  const query = ['--query-gpu=name,memory.total', '--format=csv,noheader,nounits'];
+  try {
+    const answer = execFileSync('nvidia-smi', query, { encoding: 'utf8', timeout: 5000, stdio: 'pipe' });
+    const [, device, mebibytes] = /^(.+), *(\d+)/.exec(answer) ?? [];
+    return device ? { device, memory: Number(mebibytes) * 2 ** 20 } : undefined;
+  } catch {
+    return undefined; // no such program in many containers
+  }
 }
 
 // tfjs-node 4.22 calls two functions that Node 23 removed from util. They can be put back on the CommonJS object only.

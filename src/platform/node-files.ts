@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { checkRange, rangeText } from '../../weights/byte-range.ts';
@@ -55,14 +56,15 @@ async function openIfThere(path: string, name = path): Promise<ByteSource | null
   try {
     const found = await handle.stat();
     if (!found.isFile()) throw new SourceError(`${name}: expected a file, found a folder or a device`);
-    return fileSource(handle, name, found.size);
+    return fileSource(handle, name, found);
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
 
-function fileSource(handle: FileHandle, name: string, size: number): ByteSource {
+function fileSource(handle: FileHandle, name: string, opened: Stats): ByteSource {
+  const { size } = opened;
   let closed = false;
   async function readInto(offset: number, target: Uint8Array, signal?: AbortSignal): Promise<void> {
     const { length } = target;
@@ -83,11 +85,24 @@ function fileSource(handle: FileHandle, name: string, size: number): ByteSource 
       }
       at += bytesRead;
     }
+    await checkUnchanged(offset, length);
+  }
+
+  // Weights may be read for as long as a model lives. A file that is written to meanwhile, or replaced by another, would
+  // give a model that is partly one and partly the other.
+  async function checkUnchanged(offset: number, length: number): Promise<void> {
+    const now = await handle.stat();
+    if (now.nlink > 0 && now.mtimeMs === opened.mtimeMs && now.size === size) return;
+    throw new SourceError(
+      `${name}: was ${now.nlink > 0 ? 'changed' : 'deleted or replaced'} while it was in use (reading ` +
+        `${rangeText(offset, length)}); load the model again`,
+    );
   }
   return {
     name,
     size,
     async read(offset, length, signal) {
+      checkRange({ name, size }, offset, length); // before memory is taken for it
       const bytes = new Uint8Array(length);
       await readInto(offset, bytes, signal);
       return bytes;

@@ -12,17 +12,32 @@ import { openEmbedder } from '../open.ts';
 import type { LoadOptions } from '../options.ts';
 import { nodeEngines } from './engines-node.ts';
 import { fetchBytes, isHttp } from './fetch-bytes.ts';
+import { hubFolder } from './hub-download.ts';
+import type { OnDownload } from './hub-progress.ts';
+import { parseHubRepo } from './hub-repo.ts';
+import { hubSettings } from './hub-settings.ts';
 import { openFolder } from './node-files.ts';
 import { decodeWithSharp } from './node-image.ts';
 
 export * from '../index.ts';
+export type { HubProgress, OnDownload } from './hub-progress.ts';
 export { openFileSource, openFolder } from './node-files.ts';
 
-/** What Node supplies to the core: files, HTTP, sharp, and its TF.js backends. */
-export const nodeDoor: Door = {
+/** Options of `load` that only Node has: they concern checkpoints on the Hugging Face hub. */
+export type NodeOptions = {
+  /** Branch, tag or commit of a repository. Default: `main`. `owner/name@revision` says the same. */
+  readonly revision?: string;
+  /** Where a download is, in bytes over all files. Default: `onProgress` is told of the download, too. */
+  readonly onDownload?: OnDownload;
+  /** Told the licence before a first download, and that the hub is out of reach. Default: `console.warn`. */
+  readonly onNotice?: (text: string) => void;
+};
+
+/** What Node supplies to the core: files, HTTP, the hub, sharp, and its TF.js backends. */
+export const nodeDoorWith = (options: NodeOptions = {}): Door => ({
   platform: 'node',
   openTree: async (source, signal) =>
-    isHttp(source) ? httpTree(source, { signal }) : openFolder(pathOf(source)),
+    isHttp(source) ? httpTree(source, { signal }) : openFolder(await folderOf(source, options, signal)),
   openDefault: () => openFolder(defaultModelPath()),
   readBytes: (source, signal) =>
     isHttp(source) || isData(source) ? fetchBytes(source, signal) : readFileBytes(source, signal),
@@ -30,19 +45,29 @@ export const nodeDoor: Door = {
   engines: nodeEngines(),
   env: process.env,
   memory: () => ({ total: totalmem(), free: freemem() }),
-};
+});
+
+export const nodeDoor: Door = nodeDoorWith();
 
 /** Texts and images into one vector space. `using model = await JinaEmbeddings.load(folder)` frees it at the end of the block. */
 export class JinaEmbeddings extends EmbedderCore {
   /**
-   * Loads a checkpoint in the published layout from a folder or a URL; without a source, the small one that ships with
-   * the package. Settings given here become the defaults of every call.
+   * Loads a checkpoint in the published layout from a folder, a URL, or a repository on the Hugging Face hub
+   * (`owner/name`, kept in the hub's cache); without a source, the small one that ships with the package. Settings given
+   * here become the defaults of every call.
    */
   static async load(
     source: string | URL | FileTree | null = null,
-    options: LoadOptions = {},
+    options: LoadOptions & NodeOptions = {},
   ): Promise<JinaEmbeddings> {
-    return new JinaEmbeddings(await openEmbedder(nodeDoor, source, options));
+    const { revision, onNotice, onDownload, ...load } = options;
+    const { onProgress } = load;
+    const door = nodeDoorWith({
+      revision,
+      onNotice,
+      onDownload: onDownload ?? (onProgress && (({ done, total }) => onProgress(done, total))),
+    });
+    return new JinaEmbeddings(await openEmbedder(door, source, load));
   }
 }
 
@@ -57,6 +82,18 @@ const isData = (source: string | URL): boolean => /^data:/i.test(String(source))
 
 const pathOf = (source: string | URL): string =>
   source instanceof URL || /^file:/i.test(source) ? fileURLToPath(source) : source;
+
+/** A folder that exists comes first; then what can be a repository's name is one, and is fetched. */
+async function folderOf(
+  source: string | URL,
+  { revision, onNotice, onDownload }: NodeOptions,
+  signal?: AbortSignal,
+): Promise<string> {
+  const path = pathOf(source);
+  const repo = existsSync(path) ? null : parseHubRepo(path, revision);
+  if (repo === null) return path;
+  return hubFolder(await hubSettings(process.env), repo, { signal, onNotice, onDownload });
+}
 
 async function readFileBytes(source: string | URL, signal?: AbortSignal): Promise<Uint8Array> {
   const path = pathOf(source);

@@ -361,7 +361,7 @@ describe('the other commands', () => {
 });
 
 describe('wrong usage is exit code 2 and one line', () => {
-  test.each<[readonly string[], string]>([
+  test.concurrent.each<[readonly string[], string]>([
     [['embed'], 'nothing to embed; give --text, --image or --input'],
     [['embed', '--txt', 'a'], "unknown option '--txt' (Did you mean --text?)"],
     [['embed', '--text'], "option '--text <text>' argument missing"],
@@ -434,7 +434,7 @@ describe('failures are exit code 1 and one line', () => {
   });
   afterAll(() => server.close());
 
-  test.each<[string, () => readonly string[], RegExp]>([
+  test.concurrent.each<[string, () => readonly string[], RegExp]>([
     ['no such model', () => ['--model', 'nope', '--text', 'a'], /nope: there is no such folder/],
     [
       'no such image',
@@ -513,8 +513,8 @@ describe('failures are exit code 1 and one line', () => {
 });
 
 describe('interruption', () => {
-  const until = async (met: () => Promise<boolean>) => {
-    while (!(await met())) await new Promise((resolve) => setTimeout(resolve, 50));
+  const until = async (child: ReturnType<typeof start>, met: () => Promise<boolean>) => {
+    while (child.exitCode === null && !(await met())) await new Promise((resolve) => setTimeout(resolve, 50));
   };
 
   test.each([
@@ -525,7 +525,7 @@ describe('interruption', () => {
     const child = start(['embed', ...MODEL, '--input', '-', '--output', join(place, 'out.safetensors')]);
     const ran = finished(child);
     for (let i = 0; i < (least ? 2000 : 1); i++) child.stdin.write(`"text ${i}"\n`);
-    await until(async () => {
+    await until(child, async () => {
       const sizes = (await readdir(place)).map(async (name) => (await stat(join(place, name))).size);
       return sizes.length > 0 && Math.max(...(await Promise.all(sizes))) >= least;
     });

@@ -47,7 +47,7 @@ const pictures = {
   tree: scene(
     SKY,
     ground +
-      rect(100, 124, 24, 72, '#7a4a22') +
+      rect(100, 104, 24, 92, '#7a4a22') +
       circle(112, 76, 46, '#2e8b3a') +
       circle(76, 104, 34, '#37993f') +
       circle(148, 104, 34, '#277a32'),
