@@ -26,7 +26,7 @@ let errors: string[] = [];
 /** What an adapter is. Browsers blank the fields that could identify a person, so any of them may be empty. */
 export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
   const { vendor, architecture, device, description } = info;
-  const software = info.isFallbackAdapter || SOFTWARE.test(Object.values(words(info)).join(' '));
+  const software = info.isFallbackAdapter || SOFTWARE.test([vendor, architecture, device, description].join(' '));
   const hardware = software ? 'software' : vendor === 'apple' ? 'apple' : 'gpu';
   const name = [vendor, architecture || device].filter(Boolean).join(' ') || 'an unnamed GPU';
   const offered = ['shader-f16', 'subgroups'].filter((f) => features.has(f));
@@ -40,14 +40,6 @@ export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
     memory: hardware === 'gpu' ? undefined : null,
   };
 }
-
-// The fields of GPUAdapterInfo are getters of its prototype: spreading would find nothing.
-const words = ({ vendor, architecture, device, description }: GPUAdapterInfo) => ({
-  vendor,
-  architecture,
-  device,
-  description,
-});
 
 /** Registers TF.js's WebGPU backend on a device of our own. Once; again only after the device was lost. */
 export function startWebGpu(adapter: GPUAdapter): Promise<WebGPUBackend> {

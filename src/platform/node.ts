@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { FileTree } from '../../weights/byte-source.ts';
 import { httpTree } from '../../weights/http-source.ts';
 import type { Door } from '../door.ts';
-import { SourceError } from '../errors.ts';
+import { InputError, SourceError } from '../errors.ts';
 import { EmbedderCore } from '../jina-embeddings.ts';
 import { openEmbedder } from '../open.ts';
 import type { LoadOptions } from '../options.ts';
@@ -23,15 +23,15 @@ export * from '../index.ts';
 export type { HubProgress, OnDownload } from './hub-progress.ts';
 export { openFileSource, openFolder } from './node-files.ts';
 
-/** Options of `load` that only Node has: they concern checkpoints on the Hugging Face hub. */
+/** Options that only Node has: they concern repositories on the Hugging Face hub. */
 export type NodeOptions = {
-  /** Branch, tag or commit of a repository. Default: `main`. `owner/name@revision` says the same. */
-  readonly revision?: string;
   /** Where a download is, in bytes over all files. Default: `onProgress` is told of the download, too. */
   readonly onDownload?: OnDownload;
   /** Told the licence before a first download, and that the hub is out of reach. Default: `console.warn`. */
   readonly onNotice?: (text: string) => void;
 };
+
+const engines = nodeEngines();
 
 /** What Node supplies to the core: files, HTTP, the hub, sharp, and its TF.js backends. */
 export const nodeDoorWith = (options: NodeOptions = {}): Door => ({
@@ -42,7 +42,7 @@ export const nodeDoorWith = (options: NodeOptions = {}): Door => ({
   readBytes: (source, signal) =>
     isHttp(source) || isData(source) ? fetchBytes(source, signal) : readFileBytes(source, signal),
   decodeImage: decodeWithSharp,
-  engines: nodeEngines(),
+  engines,
   env: process.env,
   memory: () => ({ total: totalmem(), free: freemem() }),
 });
@@ -53,21 +53,21 @@ export const nodeDoor: Door = nodeDoorWith();
 export class JinaEmbeddings extends EmbedderCore {
   /**
    * Loads a checkpoint in the published layout from a folder, a URL, or a repository on the Hugging Face hub
-   * (`owner/name`, kept in the hub's cache); without a source, the small one that ships with the package. Settings given
-   * here become the defaults of every call.
+   * (`owner/name`, or `owner/name@revision`, kept in the hub's cache); without a source, the small one that ships with the
+   * package. Settings given here become the defaults of every call. `revision`: a branch, tag or commit; default `main`.
    */
   static async load(
     source: string | URL | FileTree | null = null,
-    options: LoadOptions & NodeOptions = {},
+    options: LoadOptions & NodeOptions & { readonly revision?: string } = {},
   ): Promise<JinaEmbeddings> {
     const { revision, onNotice, onDownload, ...load } = options;
     const { onProgress } = load;
     const door = nodeDoorWith({
-      revision,
       onNotice,
       onDownload: onDownload ?? (onProgress && (({ done, total }) => onProgress(done, total))),
     });
-    return new JinaEmbeddings(await openEmbedder(door, source, load));
+    const place = revision === undefined ? source : atRevision(source, revision);
+    return new JinaEmbeddings(await openEmbedder(door, place, load));
   }
 }
 
@@ -84,15 +84,18 @@ const pathOf = (source: string | URL): string =>
   source instanceof URL || /^file:/i.test(source) ? fileURLToPath(source) : source;
 
 /** A folder that exists comes first; then what can be a repository's name is one, and is fetched. */
-async function folderOf(
-  source: string | URL,
-  { revision, onNotice, onDownload }: NodeOptions,
-  signal?: AbortSignal,
-): Promise<string> {
+async function folderOf(source: string | URL, options: NodeOptions, signal?: AbortSignal): Promise<string> {
   const path = pathOf(source);
-  const repo = existsSync(path) ? null : parseHubRepo(path, revision);
-  if (repo === null) return path;
-  return hubFolder(await hubSettings(process.env), repo, { signal, onNotice, onDownload });
+  const repo = existsSync(path) ? null : parseHubRepo(path);
+  return repo === null ? path : hubFolder(await hubSettings(process.env), repo, { ...options, signal });
+}
+
+function atRevision(source: string | URL | FileTree | null, revision: string): string {
+  const repo = typeof source === 'string' && !existsSync(source) ? parseHubRepo(source, revision) : null;
+  if (repo !== null) return `hf:${repo.name}@${repo.revision}`;
+  throw new InputError(
+    `revision "${revision}" was given, but only repositories on the hub (owner/name) have revisions; leave it out`,
+  );
 }
 
 async function readFileBytes(source: string | URL, signal?: AbortSignal): Promise<Uint8Array> {
