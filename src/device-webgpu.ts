@@ -26,7 +26,8 @@ let errors: string[] = [];
 /** What an adapter is. Browsers blank the fields that could identify a person, so any of them may be empty. */
 export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
   const { vendor, architecture, device, description } = info;
-  const software = info.isFallbackAdapter || SOFTWARE.test([vendor, architecture, device, description].join(' '));
+  const software =
+    info.isFallbackAdapter || SOFTWARE.test([vendor, architecture, device, description].join(' '));
   const hardware = software ? 'software' : vendor === 'apple' ? 'apple' : 'gpu';
   const name = [vendor, architecture || device].filter(Boolean).join(' ') || 'an unnamed GPU';
   const offered = ['shader-f16', 'subgroups'].filter((f) => features.has(f));

@@ -11,6 +11,7 @@ import { type Embedding, type Metric, similarityMatrix, similarityOf } from './o
 import { kindOf, type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
 import { runBatch } from './run-batch.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
+import { adapterFor, checkSizes, tasksOf } from './wishes.ts';
 
 /** The device that was chosen, and where the weights live there. */
 export type RunDevice = DeviceChoice & { readonly residence: WeightResidence };
@@ -53,12 +54,7 @@ export class EmbedderCore {
 
   /** Tasks that can be asked for: the adapters, and the aliases that lead to one. */
   get tasks(): readonly string[] {
-    const names = [...this.model.adapters.keys()];
-    const aliases = Object.entries(this.config.settings.taskAliases);
-    return [
-      ...names,
-      ...aliases.filter(([a, to]) => !names.includes(a) && names.includes(to)).map(([a]) => a),
-    ];
+    return tasksOf([...this.model.adapters.keys()], this.config.settings.taskAliases);
   }
 
   encodeText<const O extends EncodeOptions = EncodeOptions>(
@@ -228,13 +224,7 @@ export class EmbedderCore {
   #settings(options: EncodeOptions): Settings {
     const { signal, onProgress, returnMultivector, specialTokens, task, ...rest } = options;
     const settings = this.config.with({ ...rest, ...(typeof task === 'string' ? { task } : {}) }).settings;
-    const { matryoshkaDims } = this.model.config;
-    if (settings.truncateDim !== null && !matryoshkaDims.includes(settings.truncateDim)) {
-      throw new InputError(
-        `truncateDim ${settings.truncateDim} is not a size this model was trained for (${matryoshkaDims.join(', ')}); ` +
-          'use the next larger one and cut the rest yourself',
-      );
-    }
+    checkSizes(this.model.config, settings.truncateDim);
     if (returnMultivector && typeof options.truncateDim === 'number') {
       throw new InputError(
         'truncateDim applies to single vectors; multi-vectors have one size. Leave one of the two options out',
@@ -263,12 +253,7 @@ export class EmbedderCore {
   }
 
   #resolveTask(task: string | null, settings: Settings): { task: string | null; adapter: string | null } {
-    if (task === null || this.model.adapters.has(task)) return { task, adapter: task };
-    const alias = settings.taskAliases[task];
-    if (alias !== undefined && this.model.adapters.has(alias)) return { task, adapter: alias };
-    throw new InputError(
-      `unknown task "${task}"; ${this.name} has ${this.tasks.join(', ') || 'no adapters'} (null runs the backbone alone)`,
-    );
+    return { task, adapter: adapterFor(task, settings, [...this.model.adapters.keys()], this.name) };
   }
 }
 

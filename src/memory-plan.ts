@@ -38,6 +38,9 @@ export type PlanInputs = {
   readonly tokens: number;
 };
 
+/** A page image with its frame, or a few dozen texts: what a plan counts on in one batch. */
+export const PLANNED_TOKENS = 1024;
+
 const MB = 1e6;
 
 // Measured: resident memory of a process that has started the backend and multiplied two small matrices (bench/README.md).

@@ -12,11 +12,12 @@ import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
 import { loadParams } from './load.ts';
 import { loadAdapter } from './load-adapter.ts';
-import { chooseResidence, planInputs, planMemory } from './memory-plan.ts';
+import { chooseResidence, PLANNED_TOKENS, planInputs, planMemory } from './memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import type { LoadOptions } from './options.ts';
 import { modelSpec } from './params.ts';
 import { createTokenizer } from './text/tokenizer.ts';
+import { adapterFor, checkSizes } from './wishes.ts';
 
 /**
  * Opens a checkpoint folder in the published layout and makes it ready on a device. All small files are read and judged
@@ -39,9 +40,16 @@ export async function openEmbedder(
   };
   try {
     const { modelConfig, tokenizer, images } = await readSmallFiles(door, tree, signal);
+    checkSizes(modelConfig, config.settings.truncateDim);
     const spec = modelSpec(modelConfig);
     const checkpoint = await openCheckpoint(tree, signal);
     const files = adapters === null ? [] : await adapterFiles(adapterTree, modelConfig.taskNames, signal);
+    adapterFor(
+      config.settings.task,
+      config.settings,
+      files.map((f) => f.task),
+      tree.name,
+    );
     const choice = await startDevice(door, config);
     const plans = planMemory(
       planInputs(modelConfig, spec, checkpoint.entries, {
@@ -151,6 +159,3 @@ async function adapterFiles(
 
 const rankOf = (file: AdapterFile): number =>
   Math.max(0, ...[...file.modules.values()].map(({ a }) => a.shape[0]));
-
-/** A page image with its frame, or a few dozen texts: what the memory plan counts on in one batch. */
-const PLANNED_TOKENS = 1024;

@@ -1,5 +1,5 @@
 import type { BackendName } from '../device-engine.ts';
-import { chooseResidence, type MemoryPlan, planMemory } from '../memory-plan.ts';
+import { chooseResidence, type MemoryPlan, PLANNED_TOKENS, planMemory } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
@@ -20,8 +20,6 @@ type Measures = {
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
 };
-
-const TOKENS = 1024; // about what runs together: an image and a few texts
 
 /** For a checkpoint that is here. */
 export const predictCheckpoint = (
@@ -54,7 +52,7 @@ function predict(
   measures: Measures,
 ): Prediction {
   const spec = modelSpec(config);
-  const plans = planMemory({ config, spec, backend, tokens: TOKENS, ...measures });
+  const plans = planMemory({ config, spec, backend, tokens: PLANNED_TOKENS, ...measures });
   const fits = (residence: MemoryPlan['residence']) => {
     try {
       chooseResidence(residence, backend, plans, free);

@@ -1,7 +1,7 @@
 import type { OutputPrecision, Settings } from '../config.ts';
 import type { EncodeOptions } from '../options.ts';
-import type { JinaEmbeddings } from '../platform/node.ts';
-import { bytesOfAll } from './amounts.ts';
+import type { HubProgress, JinaEmbeddings } from '../platform/node.ts';
+import { bytes, bytesOfAll, duration } from './amounts.ts';
 import { UsageError } from './exit.ts';
 import { type ModelOptions, NO_TASK } from './options.ts';
 import type { Session } from './session.ts';
@@ -43,6 +43,11 @@ export async function openModel(
   settings: Settings,
   { terminal, signal }: Session,
 ): Promise<JinaEmbeddings> {
+  let download: HubProgress | null = null;
+  const fetching = await terminal.progress(
+    'downloading',
+    (done, total) => bytesOfAll(done, total) + paceOf(download),
+  );
   const progress = await terminal.progress('loading', bytesOfAll);
   try {
     const tf = await import('@tensorflow/tfjs-core');
@@ -53,9 +58,24 @@ export async function openModel(
     return await JinaEmbeddings.load(options.model ?? null, {
       ...settings,
       signal,
-      onProgress: progress.update,
+      onDownload: (now) => {
+        download = now;
+        fetching.update(now.done, now.total);
+      },
+      onNotice: terminal.warn,
+      onProgress: (done, total) => {
+        fetching.stop();
+        progress.update(done, total);
+      },
     });
   } finally {
+    fetching.stop();
     progress.stop();
   }
 }
+
+/** `, 12 MB/s, 34.0 s left` */
+const paceOf = (now: HubProgress | null): string =>
+  now && now.secondsLeft !== null
+    ? `, ${bytes(now.bytesPerSecond)}/s, ${duration(now.secondsLeft)} left`
+    : '';
