@@ -63,7 +63,7 @@ export class DeviceManager {
     };
   }
 
-  /** Registers the chosen backend with TF.js and makes it the current one. */
+  /** Registers the chosen backend with TF.js, makes it the current one, and tells what really started (threads, adapter). */
   async start(choice: DeviceChoice, options: EngineOptions = {}): Promise<EngineReport> {
     const engine = this.#engines.find((e) => e.name === choice.backend);
     if (!engine) throw new DeviceError(`no engine for the backend "${choice.backend}" on this platform`);

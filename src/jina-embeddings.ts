@@ -1,6 +1,7 @@
 import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
+import { trimBufferPool } from './device-webgpu.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { InputError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
@@ -159,22 +160,26 @@ export class EmbedderCore {
     };
     const results = new Array<Embedding>(inputs.length);
     let done = 0;
-    for await (const batch of this.#batches(requests, settings, options, limits)) {
-      options.signal?.throwIfAborted();
-      const embedded = await this.#alone(() =>
-        runBatch(this.model, batch, {
-          settings,
-          returnMultivector: options.returnMultivector ?? false,
-          signal: options.signal,
-        }),
-      );
-      batch.forEach(({ request }, i) => {
-        const { embedding, details } = embedded[i];
-        this.#details.set(embedding, details);
-        results[request.index] = embedding;
-      });
-      done += batch.length;
-      options.onProgress?.(done, inputs.length);
+    try {
+      for await (const batch of this.#batches(requests, settings, options, limits)) {
+        options.signal?.throwIfAborted();
+        const embedded = await this.#alone(() =>
+          runBatch(this.model, batch, {
+            settings,
+            returnMultivector: options.returnMultivector ?? false,
+            signal: options.signal,
+          }),
+        );
+        batch.forEach(({ request }, i) => {
+          const { embedding, details } = embedded[i];
+          this.#details.set(embedding, details);
+          results[request.index] = embedding;
+        });
+        done += batch.length;
+        options.onProgress?.(done, inputs.length);
+      }
+    } finally {
+      trimBufferPool(); // WebGPU keeps every buffer size it has met
     }
     return results;
   }

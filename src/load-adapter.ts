@@ -1,7 +1,8 @@
 import { type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
 import type { AdapterFile } from '../weights/adapter-files.ts';
 import { counted, listProblems } from '../weights/problem-list.ts';
-import { readTensor, type TensorEntry } from '../weights/safetensors.ts';
+import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
+import type { TensorEntry } from '../weights/safetensors.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
 import { CheckpointError } from './errors.ts';
 import type { WeightResidence } from './load.ts';
@@ -30,9 +31,11 @@ export async function loadAdapter(
   let parameters = 0;
   let rank = 0;
   try {
+    const entries = [...file.modules.values()].flatMap(({ a, b }) => [a, b]);
+    const bytes = await readAhead([entries], { once: true }).take(0, options.signal);
     for (const [name, { a, b, scale }] of file.modules) {
-      const down = await readMatrix(a, options); // [R, in] in the file, [in, R] here
-      const up = await readMatrix(b, options); //   [out, R] in the file, [R, out] here
+      const down = matrixOf(a, bytes, options); // [R, in] in the file, [in, R] here
+      const up = matrixOf(b, bytes, options); //   [out, R] in the file, [R, out] here
       terms.set(name, { a: down, b: up, scale, activation: file.config.activation });
       parameters += down.inSize * down.outSize + up.inSize * up.outSize;
       rank = Math.max(rank, down.outSize);
@@ -44,9 +47,9 @@ export async function loadAdapter(
   return { name: file.task, rank, terms, parameters, dispose };
 }
 
-async function readMatrix(entry: TensorEntry, { residence, signal }: LoadAdapterOptions): Promise<Matrix> {
+function matrixOf(entry: TensorEntry, bytes: LentBytes, { residence }: LoadAdapterOptions): Matrix {
   const [outSize, inSize] = entry.shape;
-  const raw = { bytes: await readTensor(entry, { signal }), dtype: entry.dtype, outSize, inSize };
+  const raw = { bytes: bytes.get(entry.name) as Uint8Array, dtype: entry.dtype, outSize, inSize };
   return residence === 'float32' ? matrixStore().float32(raw) : matrixStore().packed(raw);
 }
 

@@ -62,7 +62,8 @@ export async function loadParams(
     (l) => l !== embedTokens && !towers.some((blocks) => leavesOf(blocks).includes(l)),
   );
   const blocks = streamed ? [] : towers.flat();
-  const groups = [...rest, ...blocks].map(entriesOf);
+  const nodes = [rest, ...blocks];
+  const groups = nodes.map(entriesOf);
   const table = checkpoint.entries.get(embedTokens.name) as TensorEntry;
   const total = groups.flat().reduce((sum, e) => sum + e.byteLength, streamed ? 0 : table.byteLength);
 
@@ -82,7 +83,7 @@ export async function loadParams(
     );
     if (!streamed) progress(table.byteLength);
     const reader = readAhead(groups, { once: true });
-    for (const [i, node] of [...rest, ...blocks].entries()) {
+    for (const [i, node] of nodes.entries()) {
       signal?.throwIfAborted();
       const bytes = await reader.take(i, signal);
       for (const leaf of leavesOf(node)) leaves.set(leaf, make(leaf, bytes));

@@ -97,8 +97,9 @@ async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
     precision: compute ?? undefined,
     batchSize: batchSize ?? undefined,
   });
-  await manager.start(choice, { threads: threads ?? undefined });
-  return choice;
+  const looked = choice.considered.find((c) => c.name === choice.backend)?.report.detail ?? '';
+  const { detail } = await manager.start(choice, { threads: threads ?? undefined });
+  return { ...choice, reason: choice.reason.replace(looked, detail) }; // what started may have fewer threads
 }
 
 const isTree = (source: unknown): source is FileTree =>

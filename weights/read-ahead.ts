@@ -1,3 +1,4 @@
+import type { ByteSource } from './byte-source.ts';
 import type { TensorEntry } from './safetensors-header.ts';
 
 /** The bytes of a group of tensors, by name. They lie in a buffer that is lent: valid until the take after the next. */
@@ -34,22 +35,22 @@ export function readAhead(
     group: number,
     signal?: AbortSignal,
   ): Promise<LentBytes> {
-    const places: [TensorEntry, number][] = [];
-    let size = 0;
-    for (const entry of entries) {
-      places.push([entry, size]);
-      size += Math.ceil(entry.byteLength / ALIGNMENT) * ALIGNMENT;
-    }
+    const runs = contiguousRuns(entries);
+    const size = runs.reduce((sum, run) => sum + roomFor(run), 0);
     const slot = turn;
     turn = 1 - turn;
     const held = buffers[slot];
     const buffer = held && held.byteLength >= size ? held : new ArrayBuffer(size);
     buffers[slot] = buffer;
     const found = new Map<string, Uint8Array>();
-    for (const [entry, at] of places) {
-      const target = new Uint8Array(buffer, at, entry.byteLength);
-      await readInto(entry, target, signal);
-      found.set(entry.name, target);
+    let at = 0;
+    for (const run of runs) {
+      const first = at + (run.begin % ALIGNMENT);
+      await readInto(run, new Uint8Array(buffer, first, run.end - run.begin), signal);
+      for (const { name, begin, byteLength } of run.entries) {
+        found.set(name, new Uint8Array(buffer, first + begin - run.begin, byteLength));
+      }
+      at += roomFor(run);
     }
     if (once && group === groups.length - 1) buffers[1 - slot] = null;
     return found;
@@ -71,10 +72,36 @@ export function readAhead(
   };
 }
 
-/** A tensor's bytes into memory that is already there. */
-async function readInto(entry: TensorEntry, target: Uint8Array, signal?: AbortSignal): Promise<void> {
-  const { source, begin, byteLength } = entry;
-  if (byteLength === 0) return;
+/** Tensors that lie one after the other in one file: read at once, which a server and a disk like better. */
+type Run = {
+  readonly source: ByteSource;
+  readonly begin: number;
+  end: number;
+  readonly entries: TensorEntry[];
+};
+
+function contiguousRuns(entries: readonly TensorEntry[]): readonly Run[] {
+  const runs: Run[] = [];
+  for (const entry of [...entries].sort((a, b) => a.begin - b.begin)) {
+    const { source, begin, byteLength } = entry;
+    const open = runs.find((r) => r.source === source && r.end === begin);
+    if (open) {
+      open.end += byteLength;
+      open.entries.push(entry);
+    } else {
+      runs.push({ source, begin, end: begin + byteLength, entries: [entry] });
+    }
+  }
+  return runs;
+}
+
+// A run keeps its file's alignment, so that words that are aligned there are aligned here.
+const roomFor = ({ begin, end }: Run): number =>
+  Math.ceil(((begin % ALIGNMENT) + end - begin) / ALIGNMENT) * ALIGNMENT;
+
+/** A run's bytes into memory that is already there. */
+async function readInto({ source, begin }: Run, target: Uint8Array, signal?: AbortSignal): Promise<void> {
+  if (target.length === 0) return;
   if (source.readInto) await source.readInto(begin, target, signal);
-  else target.set(await source.read(begin, byteLength, signal));
+  else target.set(await source.read(begin, target.length, signal));
 }
