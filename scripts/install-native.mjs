@@ -129,7 +129,7 @@ function report(from, pkg, target, { tensorflow, cuda, gflops }) {
     `  in     ${target}`,
     `  speed  ${gflops} GFLOP/s (1024 x 1024 x 1024 float32 matmul)`,
     `  took   ${seconds(started)}`,
-    'npm ci and npm install remove it again, as no lock file names it; "npm run native" then takes seconds.',
+    'A later npm ci removes it, as npm did not put it there: "npm run native" then takes seconds.',
   ];
   if (pkg.name.endsWith('-gpu') && !cuda)
     lines.push(

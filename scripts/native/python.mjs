@@ -8,14 +8,19 @@ const NAMES = [process.env.PYTHON, 'python3', 'python'].filter((name) => name !=
 
 /** The Pythons of this machine, each once under whichever names it goes. */
 async function pythons() {
-  const found = /** @type {Set<string>} */ (new Set());
+  const byPrefix = /** @type {Map<string, string>} */ (new Map());
   for (const name of NAMES)
-    await run(name, ['-c', 'import sys; print(sys.executable)'], { limitMs: 30_000 }).then(
-      (executable) => found.add(executable.trim()),
-      () => {},
-    );
-  if (found.size === 0) throw new Error(`no Python here (${NAMES.join(', ')})`);
-  return found;
+    try {
+      const answer = await run(name, ['-c', 'import sys; print(sys.prefix); print(sys.executable)'], {
+        limitMs: 30_000,
+      });
+      const [prefix, executable] = answer.trim().split(/\r?\n/);
+      if (!byPrefix.has(prefix)) byPrefix.set(prefix, executable);
+    } catch {
+      // not installed under this name
+    }
+  if (byPrefix.size === 0) throw new Error(`no Python here (${NAMES.join(', ')})`);
+  return [...byPrefix.values()];
 }
 
 /** find_spec does not import the package, which would take seconds. */

@@ -1,0 +1,170 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
+import { Command } from 'commander';
+import { composed, cumulate, float32Matrix } from '../kernels/index.ts';
+import { type DecoderBlock, decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
+import { decoderRotary, ropePositions } from '../src/decoder/positions.ts';
+import type { BackendName } from '../src/device-engine.ts';
+import type { Linear } from '../src/layers/linear.ts';
+import { disposeRotary, type Rotary } from '../src/layers/rotary.ts';
+import type { LinearSpec, SpecOf, TensorSpec } from '../src/layers/spec.ts';
+import { type DecoderConfig, type ModelConfig, parseModelConfig } from '../src/model-config.ts';
+import { isLeafSpec } from '../src/params.ts';
+import { defaultModelPath, JinaEmbeddings } from '../src/platform/node.ts';
+import { values } from './kernel-cases.ts';
+import { geometryConfig, geometryNamed } from './make-checkpoint/geometries.ts';
+import {
+  busyCores,
+  checkClose,
+  finished,
+  inTurns,
+  printLine,
+  QUIET,
+  startBackend,
+  timesOf,
+  type Where,
+} from './measure.ts';
+
+// node --import tsx bench/blocks.bench.ts --device tensorflow --python python3
+// One decoder block with a LoRA on, beside its composed truth and (with --python) the same block in PyTorch float32, in turns.
+
+const flags = new Command('blocks.bench')
+  .option('--device <name>', 'tensorflow, webgpu, wasm or cpu', 'wasm')
+  .option('--threads <n>', 'threads of wasm and of PyTorch', Number, 2)
+  .option('--geometry <name>', 'as in make-checkpoint', 'published')
+  .option('--tokens <list>', 'lengths of the sequence', '16,64,512')
+  .option('--runs <n>', 'timed runs of a case', Number, 9)
+  .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
+  .parse()
+  .opts<{
+    device: BackendName;
+    threads: number;
+    geometry: string;
+    tokens: string;
+    runs: number;
+    python?: string;
+  }>();
+
+const ALLOWED = 1e-4; // of the largest value of the result
+const ROUNDS = 3; // of this engine, then the other: a burst of other work on the machine does not meet only one of them
+
+const where = await startBackend(flags.device, flags.threads);
+const geometry = geometryNamed(flags.geometry);
+const config = parseModelConfig({ ...geometryConfig(geometry, 320), ...noTokens() });
+if (flags.python) await verifyWithPython(flags.python, where);
+const block = randomBlock(decoderBlockSpec('model.layers.0', config.decoder), geometry.lora.rank);
+for (const word of flags.tokens.split(',')) await benchBlock(Number(word));
+
+async function benchBlock(T: number): Promise<void> {
+  const x = tf.tensor2d(values('x', T * config.decoder.hiddenSize), [T, config.decoder.hiddenSize]);
+  const rotary = textRotary(T, config);
+  const run = () => decoderBlock(block, x, rotary, config.decoder, cumulate([T]));
+  const [found, truth] = [run(), composed(run)];
+  const error = checkClose(`block, ${T} tokens`, await found.data(), await truth.data(), ALLOWED);
+  tf.dispose([found, truth]);
+  const ours: number[] = [];
+  const slow: number[] = [];
+  const torch: number[] = [];
+  let busy = 0;
+  for (let round = 0; round < (flags.python ? ROUNDS : 1); round++) {
+    busy = Math.max(busy, await busyCores());
+    const runs = Math.ceil(flags.runs / (flags.python ? ROUNDS : 1));
+    const times = await inTurns(
+      { op: () => finished(run), composed: () => finished(() => composed(run)) },
+      { runs },
+    );
+    ours.push(times.op.ms);
+    slow.push(times.composed.ms);
+    if (flags.python) torch.push(pythonMs(flags.python, T, runs));
+    busy = Math.max(busy, await busyCores());
+  }
+  tf.dispose(x);
+  disposeRotary(rotary);
+  const { ms, best } = timesOf(ours);
+  const line = {
+    bench: 'blocks',
+    case: `decoder block, ${flags.geometry}, ${T} tokens`,
+    ms,
+    best,
+    tokensPerSecond: (T / ms) * 1000,
+    ratioToComposed: timesOf(slow).ms / ms,
+    ...(flags.python && {
+      torchMs: timesOf(torch).ms,
+      ratioToTorch: busy <= QUIET ? timesOf(torch).ms / ms : null, // null: not alone on the machine, so there is no ratio
+    }),
+    error,
+    busyCores: busy,
+  };
+  printLine(line, where);
+}
+
+function textRotary(T: number, { decoder, tokens }: ModelConfig): Rotary {
+  return decoderRotary([ropePositions(new Int32Array(T).fill(tokens.image + 1), tokens.image)], decoder);
+}
+
+/** A config is read for its sizes only; there is no tokenizer. */
+function noTokens() {
+  return { vision_start_token_id: 0, vision_end_token_id: 1, image_token_id: 2, task_names: ['retrieval'] };
+}
+
+function randomBlock(spec: SpecOf<DecoderBlock>, rank: number): DecoderBlock {
+  const fill = (node: object): unknown => {
+    if (!isLeafSpec(node))
+      return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));
+    return node.leaf === 'linear'
+      ? randomLinear(node, rank)
+      : tf.ones((node as TensorSpec).shape as number[]);
+  };
+  return fill(spec) as DecoderBlock;
+}
+
+function randomLinear({ name, inSize, outSize, bias }: LinearSpec, rank: number): Linear {
+  const matrix = (what: string, rows: number, columns: number, part = 1) =>
+    float32Matrix(
+      tf.tensor2d(values(`${name}.${what}`, rows * columns, part / Math.sqrt(rows)), [rows, columns]),
+    );
+  return {
+    name,
+    weight: matrix('weight', inSize, outSize),
+    bias: bias ? tf.zeros([outSize]) : null,
+    lora: [
+      { a: matrix('a', inSize, rank), b: matrix('b', rank, outSize, 0.2), scale: 1, activation: 'none' },
+    ],
+  };
+}
+
+/** Runs bench/reference/blocks.py, and gives its JSON lines. */
+function python(command: string, args: readonly string[]): Record<string, unknown>[] {
+  const script = fileURLToPath(new URL('reference/blocks.py', import.meta.url));
+  const options = { encoding: 'utf8', maxBuffer: 2 ** 28 } as const;
+  const text = execFileSync(command, [script, '--threads', String(flags.threads), ...args], options);
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+function pythonMs(command: string, T: number, runs: number): number {
+  const args = ['--geometry', flags.geometry, '--tokens', String(T), '--runs', String(runs)];
+  return python(command, args)[0].ms as number;
+}
+
+/** Both write the same block: block 0 of the embedded checkpoint with its retrieval adapter, on x[t, d] = sin(t · D + d). */
+async function verifyWithPython(command: string, on: Where): Promise<void> {
+  const [{ output, shape }] = python(command, ['--verify', defaultModelPath()]);
+  const [T, D] = shape as [number, number];
+  using jina = await JinaEmbeddings.load(null, { device: flags.device, threads: flags.threads });
+  const c: DecoderConfig = jina.model.config.decoder;
+  const x = tf.tensor2d(
+    Float32Array.from({ length: T * D }, (_, i) => Math.sin(i)),
+    [T, D],
+  );
+  const rotary = textRotary(T, jina.model.config);
+  const first = await jina.model.view('retrieval').model.layers.take(0);
+  const y = decoderBlock(first, x, rotary, c, cumulate([T]));
+  const error = checkClose('block 0 against PyTorch', await y.data(), output as number[], ALLOWED);
+  tf.dispose([x, y]);
+  disposeRotary(rotary);
+  printLine({ bench: 'blocks', case: 'block 0 of the embedded checkpoint equals PyTorch', error }, on);
+}

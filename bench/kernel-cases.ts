@@ -1,0 +1,169 @@
+import * as tf from '@tensorflow/tfjs-core';
+import * as ops from '../kernels/index.ts';
+import { valueStream } from './make-checkpoint/random-values.ts';
+
+/** An op at a shape of the model: how to run it, and one value of its result worked out by hand in float64. */
+export type KernelCase = {
+  readonly name: string;
+  readonly run: () => tf.Tensor2D;
+  readonly byHand: (row: number, column: number) => number;
+  /** Multiplications and additions, where that is what the time goes into. */
+  readonly flops?: number;
+  /** A bare stock op of the same work, where the composed truth is no yardstick. */
+  readonly bare?: () => tf.Tensor;
+};
+
+const HEAD = 128;
+const HEADS = 16;
+const KEY_HEADS = 2;
+
+/** Seeded values: the same on every machine. */
+export function values(name: string, count: number, std = 1): Float32Array {
+  const words = new Uint32Array(count);
+  valueStream(1, name, { mean: 0, std }, 'F32')(words);
+  return new Float32Array(words.buffer);
+}
+
+const matrix = (name: string, rows: number, columns: number, std = 1) => {
+  const data = values(name, rows * columns, std);
+  return { tensor: tf.tensor2d(data, [rows, columns]), at: (r: number, c: number) => data[r * columns + c] };
+};
+
+const sum = (count: number, f: (i: number) => number): number => {
+  let total = 0;
+  for (let i = 0; i < count; i++) total += f(i);
+  return total;
+};
+
+/** T rows through a map of the decoder, with a LoRA of rank 32 on. */
+export function linearCase(T: number, inSize: number, outSize: number): KernelCase {
+  const R = 32;
+  const x = matrix('x', T, inSize);
+  const w = matrix('w', inSize, outSize, 1 / Math.sqrt(inSize));
+  const a = matrix('a', inSize, R, 1 / Math.sqrt(inSize));
+  const b = matrix('b', R, outSize, 0.1);
+  const weight = ops.float32Matrix(w.tensor);
+  const term = {
+    a: ops.float32Matrix(a.tensor),
+    b: ops.float32Matrix(b.tensor),
+    scale: 0.5,
+    activation: 'none',
+  } as const;
+  return {
+    name: `linear ${T}×${inSize}×${outSize}, LoRA 32`,
+    run: () => ops.linear({ x: x.tensor, weight, bias: null, lora: [term] }),
+    bare: () => tf.matMul(x.tensor, w.tensor),
+    flops: 2 * T * (inSize * outSize + R * (inSize + outSize)),
+    byHand: (t, o) =>
+      sum(inSize, (i) => x.at(t, i) * w.at(i, o)) +
+      0.5 * sum(R, (r) => sum(inSize, (i) => x.at(t, i) * a.at(i, r)) * b.at(r, o)),
+  };
+}
+
+/** Grouped-query attention of the published heads. */
+export function attentionCase(lengths: readonly number[], causal: boolean): KernelCase {
+  const cuSeqlens = ops.cumulate(lengths);
+  const T = cuSeqlens[lengths.length];
+  const q = matrix('q', T, HEADS * HEAD);
+  const k = matrix('k', T, KEY_HEADS * HEAD);
+  const v = matrix('v', T, KEY_HEADS * HEAD);
+  const attrs = { heads: HEADS, kvHeads: KEY_HEADS, cuSeqlens, causal };
+  const pairs = sum(lengths.length, (s) => lengths[s] ** 2) / (causal ? 2 : 1);
+  return {
+    name: `attention ${lengths.length}×${lengths[0]}${causal ? ' causal' : ''}, heads ${HEADS}:${KEY_HEADS}×${HEAD}`,
+    run: () => ops.attention({ q: q.tensor, k: k.tensor, v: v.tensor }, attrs),
+    flops: 4 * pairs * HEADS * HEAD,
+    byHand(t, c) {
+      const head = Math.floor(c / HEAD);
+      const key = Math.floor(head / (HEADS / KEY_HEADS));
+      const segment = cuSeqlens.findIndex((end) => t < end);
+      const begin = cuSeqlens[segment - 1];
+      const seen = (causal ? t + 1 : cuSeqlens[segment]) - begin;
+      const score = (s: number) =>
+        sum(HEAD, (i) => q.at(t, head * HEAD + i) * k.at(begin + s, key * HEAD + i)) / Math.sqrt(HEAD);
+      const weights = Array.from({ length: seen }, (_, s) => Math.exp(score(s)));
+      const total = weights.reduce((x, y) => x + y);
+      return sum(seen, (s) => (weights[s] / total) * v.at(begin + s, key * HEAD + (c % HEAD)));
+    },
+  };
+}
+
+export function rmsNormCase(T: number, D: number): KernelCase {
+  const x = matrix('x', T, D);
+  const weight = values('norm', D);
+  const tensor = tf.tensor1d(weight);
+  return {
+    name: `rmsNorm ${T}×${D}`,
+    run: () => ops.rmsNorm(x.tensor, tensor, 1e-6),
+    byHand: (t, d) => (x.at(t, d) * weight[d]) / Math.sqrt(sum(D, (i) => x.at(t, i) ** 2) / D + 1e-6),
+  };
+}
+
+export function swigluCase(T: number, F: number): KernelCase {
+  const gate = matrix('gate', T, F);
+  const up = matrix('up', T, F);
+  return {
+    name: `swiglu ${T}×${F}`,
+    run: () => ops.swiglu(gate.tensor, up.tensor),
+    byHand: (t, f) => (gate.at(t, f) / (1 + Math.exp(-gate.at(t, f)))) * up.at(t, f),
+  };
+}
+
+export function geluCase(T: number, F: number): KernelCase {
+  const x = matrix('x', T, F);
+  return {
+    name: `gelu ${T}×${F}`,
+    run: () => ops.gelu(x.tensor),
+    byHand: (t, f) => x.at(t, f) * normalDistribution(x.at(t, f)),
+  };
+}
+
+/** Φ(x) by its power series: exact where values lie. */
+function normalDistribution(x: number): number {
+  let term = x;
+  let series = x;
+  for (let n = 1; n < 100; n++) {
+    term *= (x * x) / (2 * n + 1);
+    series += term;
+  }
+  return 0.5 + series * (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI));
+}
+
+export function ropeCase(T: number): KernelCase {
+  const x = matrix('x', T, HEADS * HEAD);
+  const angle = (t: number, i: number) => t / 1e6 ** ((2 * (i % (HEAD / 2))) / HEAD);
+  const table = (f: (a: number) => number) =>
+    tf.tensor2d(
+      Float32Array.from({ length: T * HEAD }, (_, i) => f(angle(Math.floor(i / HEAD), i % HEAD))),
+      [T, HEAD],
+    );
+  const [cos, sin] = [table(Math.cos), table(Math.sin)];
+  return {
+    name: `rope ${T}×${HEADS}×${HEAD}`,
+    run: () => ops.rope(x.tensor, cos, sin, HEADS),
+    byHand(t, c) {
+      const i = c % HEAD;
+      const partner = i < HEAD / 2 ? -x.at(t, c + HEAD / 2) : x.at(t, c - HEAD / 2);
+      return x.at(t, c) * Math.cos(angle(t, i)) + partner * Math.sin(angle(t, i));
+    },
+  };
+}
+
+export function poolCase(T: number, D: number, count: number): KernelCase {
+  const x = matrix('x', T * count, D);
+  const spans = Array.from({ length: count }, (_, s) => ({ begin: s * T, end: (s + 1) * T }));
+  return {
+    name: `meanPool ${count}×${T}×${D}`,
+    run: () => ops.meanPool(x.tensor, spans),
+    byHand: (s, d) => sum(T, (t) => x.at(s * T + t, d)) / T,
+  };
+}
+
+export function l2Case(T: number, D: number): KernelCase {
+  const x = matrix('x', T, D);
+  return {
+    name: `l2Normalize ${T}×${D}`,
+    run: () => ops.l2Normalize(x.tensor),
+    byHand: (t, d) => x.at(t, d) / Math.sqrt(sum(D, (i) => x.at(t, i) ** 2)),
+  };
+}

@@ -1,0 +1,106 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { Command } from 'commander';
+import { composed } from '../kernels/index.ts';
+import type { BackendName } from '../src/device-engine.ts';
+import {
+  attentionCase,
+  geluCase,
+  type KernelCase,
+  l2Case,
+  linearCase,
+  poolCase,
+  rmsNormCase,
+  ropeCase,
+  swigluCase,
+} from './kernel-cases.ts';
+import { busyCores, checkClose, finished, inTurns, printLine, startBackend } from './measure.ts';
+
+// node --import tsx bench/kernels.bench.ts --device wasm
+// Each op at shapes of the published model, as it runs on this backend, beside its composed truth in the same run.
+
+const flags = new Command('kernels.bench')
+  .option('--device <name>', 'tensorflow, webgpu, wasm or cpu', 'wasm')
+  .option('--threads <n>', 'threads of wasm', Number)
+  .option('--tokens <list>', 'rows', '64')
+  .option('--runs <n>', 'timed runs of a case', Number, 9)
+  .option('--only <word>', 'cases whose name contains this')
+  .parse()
+  .opts<{ device: BackendName; threads?: number; tokens: string; runs: number; only?: string }>();
+
+const ALLOWED = 1e-4; // of the largest value of the result
+const D = 2048;
+const F = 11008;
+
+/** Made when their turn comes: some hold 90 MB. */
+const cases = flags.tokens.split(',').flatMap((word): (() => KernelCase)[] => {
+  const T = Number(word);
+  return [
+    () => linearCase(T, D, D),
+    () => linearCase(T, D, 256),
+    () => linearCase(T, D, F),
+    () => linearCase(T, F, D),
+    () => attentionCase([T], true),
+    () => attentionCase(new Array(8).fill(T), true),
+    () => attentionCase([T], false),
+    () => rmsNormCase(T, D),
+    () => swigluCase(T, F),
+    () => ropeCase(T),
+    () => geluCase(T, 5120),
+    () => poolCase(T, D, 8),
+    () => l2Case(T, 128),
+  ];
+});
+
+const where = await startBackend(flags.device, flags.threads);
+for (const make of cases) {
+  tf.engine().startScope();
+  const kernel = make();
+  if (!flags.only || kernel.name.includes(flags.only)) await benchKernel(kernel);
+  tf.engine().endScope();
+}
+
+async function benchKernel(kernel: KernelCase): Promise<void> {
+  const error = await verify(kernel);
+  const busy = await busyCores();
+  const bare = kernel.bare;
+  const yardstick = bare ? 'bare matMul' : 'composed';
+  const times = await inTurns(
+    {
+      op: () => finished(kernel.run),
+      yardstick: () => finished(bare ?? (() => composed(kernel.run))),
+    },
+    { runs: flags.runs },
+  );
+  const line = {
+    bench: 'kernels',
+    case: kernel.name,
+    ...times.op,
+    yardstick,
+    yardstickMs: times.yardstick.ms,
+    ratio: times.yardstick.ms / times.op.ms, // above 1: faster than the yardstick
+    ...(kernel.flops && { gflops: kernel.flops / times.op.ms / 1e6 }),
+    error,
+    busyCores: busy,
+  };
+  printLine(line, where);
+}
+
+/** All values against the composed truth, some of them against the definition. */
+async function verify({ name, run, byHand }: KernelCase): Promise<number> {
+  const [found, truth] = [run(), composed(run)];
+  const [values, expected] = [await found.data(), await truth.data()];
+  const [rows, columns] = found.shape;
+  tf.dispose([found, truth]);
+  const error = checkClose(`${name}, composed`, values, expected, ALLOWED);
+  const places = Array.from({ length: 16 }, (_, i) => [
+    Math.floor((i * rows) / 16) % rows,
+    (i * 997) % columns,
+  ]);
+  checkClose(
+    `${name}, by hand`,
+    places.map(([row, column]) => values[row * columns + column]),
+    places.map(([row, column]) => byHand(row, column)),
+    ALLOWED,
+  );
+  return error;
+}
