@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import os from 'node:os';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import type { DeviceName } from '../config.ts';
 import type { DeviceChoice } from '../device.ts';
@@ -6,12 +9,16 @@ import type { BackendName } from '../device-engine.ts';
 import { bytes } from './amounts.ts';
 import type { Prediction } from './model-prediction.ts';
 import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
-import { packageVersion } from './package-folder.ts';
+import { packageFolder, packageVersion } from './package-folder.ts';
 import { action, type Session } from './session.ts';
 import { readSettings } from './settings.ts';
 import { pairs } from './table.ts';
 
-type DoctorOptions = GlobalOptions & { readonly device?: DeviceName; readonly model?: string };
+type DoctorOptions = GlobalOptions & {
+  readonly device?: DeviceName;
+  readonly model?: string;
+  readonly installNative?: boolean;
+};
 
 type Model = Prediction | { readonly name: string; readonly problem: string };
 
@@ -39,11 +46,13 @@ export function doctorCommand(signal: AbortSignal): Command {
     .description('what this machine offers, what would be chosen and why')
     .addOption(deviceOption())
     .addOption(modelOption())
+    .option('--install-native', 'first install the native CPU engine (the same as npm run native)')
     .action(action<DoctorOptions>(signal, doctor));
   return withExamples(command, 'jina-embeddings doctor', 'jina-embeddings doctor --device webgpu --json');
 }
 
 async function doctor(options: DoctorOptions, { terminal, signal }: Session): Promise<void> {
+  if (options.installNative) await installNative(signal);
   const settings = await readSettings(options.config, { device: options.device });
   const { nodeDoor } = await import('../platform/node.ts');
   const { DeviceManager } = await import('../device.ts');
@@ -147,4 +156,14 @@ function peaks(m: Prediction, style: Session['terminal']['style']): string {
     m.peaks.map((p) => [p.residence, `${bytes(p.bytes).padStart(7)}  ${verdict(p)}`]),
     { indent: 4 },
   );
+}
+
+/** Runs the script that also works before anything is built. What it prints goes to stderr: stdout is for findings. */
+async function installNative(signal: AbortSignal): Promise<void> {
+  const script = join(packageFolder(), 'scripts', 'install-native.mjs');
+  // Ctrl-C reaches the whole process group; the script cleans up after itself and must not be killed before it has.
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', process.stderr, 'inherit'] });
+  const [code] = (await once(child, 'close')) as [number | null];
+  signal.throwIfAborted();
+  if (code !== 0) throw new Error('the native engine could not be installed; the lines above say why');
 }
