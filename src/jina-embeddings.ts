@@ -7,6 +7,7 @@ import { InputError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
 import type { ImageInput } from './image/rgb-image.ts';
 import type { WeightResidence } from './load.ts';
+import type { MemoryPlan } from './memory-plan.ts';
 import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from './options.ts';
 import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
 import { kindOf, type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
@@ -15,7 +16,11 @@ import type { TextTokenizer } from './text/tokenizer.ts';
 import { adapterFor, checkSizes, tasksOf } from './wishes.ts';
 
 /** The device that was chosen, and where the weights live there. */
-export type RunDevice = DeviceChoice & { readonly residence: WeightResidence };
+export type RunDevice = DeviceChoice & {
+  readonly residence: WeightResidence;
+  /** The peak that was predicted before loading. */
+  readonly plan: MemoryPlan;
+};
 
 /** The parts that make up an embedder; `openEmbedder` reads them from a checkpoint. */
 export type EmbedderParts = {

@@ -91,12 +91,12 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   };
 }
 
-/** What is alive at the widest point of a block (the MLP: gate, up, their product and the stream), twice for allocator slack. */
+/** What is alive at the widest point of a block: in the MLP gate, up, their product and the stream. */
 function activationBytes({ decoder, vision }: ModelConfig, tokens: number): number {
   const text = tokens * (4 * decoder.hiddenSize + 4 * decoder.intermediateSize) * 4;
   const patches = tokens * vision.spatialMergeSize ** 2;
   const images = patches * (4 * vision.hiddenSize + 4 * vision.intermediateSize + 2 * vision.patchValues) * 4;
-  return 2 * Math.max(text, images);
+  return Math.max(text, images);
 }
 
 /** What a plan needs to know about a checkpoint that is open. */

@@ -12,7 +12,7 @@ import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
 import { loadParams } from './load.ts';
 import { loadAdapter } from './load-adapter.ts';
-import { chooseResidence, PLANNED_TOKENS, planInputs, planMemory } from './memory-plan.ts';
+import { chooseResidence, type MemoryPlan, PLANNED_TOKENS, planInputs, planMemory } from './memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import type { LoadOptions } from './options.ts';
 import { modelSpec } from './params.ts';
@@ -81,7 +81,8 @@ export async function openEmbedder(
       throw error;
     }
     if (!streamed) await closeTrees();
-    const device = { ...choice, residence, reason: `${choice.reason}; ${reason}` };
+    const plan = plans.find((p) => p.residence === residence) as MemoryPlan;
+    const device = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
     return { model, tokenizer, images, config, device, name: tree.name };
   } catch (error) {
     await closeTrees();
