@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // unit: seconds, runs before every change. platform: other processes and drivers (Chromium, software Vulkan, CLI).
-const common = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' as const };
+const common = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' as const, maxWorkers: 2 };
 
 export default defineConfig({
   test: {

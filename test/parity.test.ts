@@ -174,8 +174,11 @@ onEveryBackend((backend) => {
         const key = `text.${promptName}/${task}`;
         const report = new StageReport();
         for (const dim of [16, 32, 64]) {
-          const found = await jina.encodeText(texts, { task, promptName, truncateDim: dim });
-          const { values } = await golden(dim === 64 ? `${key}/single` : `${key}/single@${dim}`);
+          // The last text is longer than all others together; at full size, on fast backends, is enough for it.
+          const some = dim === 64 && !isSlow(backend) ? texts : texts.slice(0, -1);
+          const found = await jina.encodeText(some, { task, promptName, truncateDim: dim });
+          const all = (await golden(dim === 64 ? `${key}/single` : `${key}/single@${dim}`)).values;
+          const values = all.slice(0, some.length * dim);
           report.compare(
             `single@${dim}`,
             found.flatMap((v) => [...v]),
@@ -185,7 +188,8 @@ onEveryBackend((backend) => {
             expect(cosine(v, values.slice(b * dim, (b + 1) * dim))).toBeGreaterThanOrEqual(0.999999);
           });
         }
-        const multi = await jina.encodeText(texts, { task, promptName, returnMultivector: true });
+        const some = isSlow(backend) ? texts.slice(0, -1) : texts;
+        const multi = await jina.encodeText(some, { task, promptName, returnMultivector: true });
         const { values, shape } = await golden(`${key}/multi`);
         const expected = unpad(values, shape, await lengthsOf(`text.${promptName}`));
         multi.forEach((rows, b) => {
@@ -201,17 +205,18 @@ onEveryBackend((backend) => {
 
     test('images: single vectors at every size, and multi-vectors', async () => {
       const report = new StageReport();
-      const paths = encoded.map((name) => `${GOLDEN}images/${name}.png`);
+      const pathOf = (name: string) => `${GOLDEN}images/${name}.png`;
       for (const dim of [16, 32, 64]) {
-        const found = await jina.encodeImage(paths, { task, truncateDim: dim });
-        for (const [i, name] of encoded.entries()) {
+        const some = dim === 64 ? encoded : encoded.filter((name) => ['small', 'odd'].includes(name));
+        const found = await jina.encodeImage(some.map(pathOf), { task, truncateDim: dim });
+        for (const [i, name] of some.entries()) {
           const key = `image.${name}/${task}/single${dim === 64 ? '' : `@${dim}`}`;
           const { values } = await golden(key);
           report.compare(key, found[i], values);
           expect(cosine(found[i], values)).toBeGreaterThanOrEqual(0.999999);
         }
       }
-      const multi = await jina.encodeImage(paths, { task, returnMultivector: true });
+      const multi = await jina.encodeImage(encoded.map(pathOf), { task, returnMultivector: true });
       for (const [i, name] of encoded.entries()) {
         const { values } = await golden(`image.${name}/${task}/multi`);
         report.compare(

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { expectNoLeak, onEveryBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
-import { type AttentionAttrs, attention } from './attention.ts';
+import { type AttentionAttrs, type AttentionInputs, attendRuns, attention } from './attention.ts';
 import { cumulate, runsOf } from './segments.ts';
 
 /** The definition, one query at a time, in double precision. */
@@ -51,6 +51,7 @@ async function check(
   H: number,
   causal: boolean,
   scale = 1,
+  attend = attention,
 ) {
   const rows = T(lengths);
   const q = gaussian(rows * N * H, 1).map((x) => x * scale);
@@ -63,7 +64,7 @@ async function check(
       k: tf.tensor2d(k, [rows, K * H]),
       v: tf.tensor2d(v, [rows, K * H]),
     };
-    const y = attention(inputs, attrs);
+    const y = attend(inputs, attrs);
     const values = await y.data();
     tf.dispose([inputs.q, inputs.k, inputs.v, y]);
     return values;
@@ -100,10 +101,12 @@ onEveryBackend(() => {
       { numRuns: 20 },
     ));
 
-  test('more scores than fit at once are computed in blocks of rows', async () => {
-    // 16 heads × 1100² scores is above the block of 2²⁴: two blocks, the second one ragged.
-    await check([1100], 16, 8, 2, true);
-    await check([1100], 16, 16, 2, false);
+  // 2·2·13 = 52 scores a row: blocks of one row, of a few (the last one ragged), and all rows at once.
+  test.each([1, 160, 1e6])('in blocks of %d scores the result is the same', async (scoresAtOnce) => {
+    const inBlocks = (inputs: AttentionInputs, attrs: AttentionAttrs) =>
+      tf.tidy(() => attendRuns(inputs, attrs, (a, b) => tf.matMul(a, b), scoresAtOnce));
+    await check([13, 13, 5], 2, 1, 4, true, 1, inBlocks);
+    await check([13, 13, 5], 2, 2, 4, false, 1, inBlocks);
   });
 
   test('batches of large matrices, which some bodies take apart', () => check([200, 200], 4, 2, 64, true));

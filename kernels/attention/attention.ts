@@ -30,14 +30,15 @@ export const composedAttention = (inputs: AttentionInputs, attrs: AttentionAttrs
 /** a: [B, m, k], b: [B, k, n] → [B, m, n].   A backend whose stock op is slow has one of its own. */
 export type BatchedMatMul = (a: tf.Tensor3D, b: tf.Tensor3D) => tf.Tensor3D;
 
-/** The truth with the batched matmul left open. */
+/** The truth with the batched matmul left open, and the number of scores that are in memory at once. */
 export function attendRuns(
   { q, k, v }: AttentionInputs,
   attrs: AttentionAttrs,
   multiply: BatchedMatMul,
+  scoresAtOnce = SCORES_AT_ONCE,
 ): tf.Tensor2D {
   const parts = runsOf(attrs.cuSeqlens).map((run) =>
-    tf.tidy(() => attendRun(take(q, run), take(k, run), take(v, run), run, attrs, multiply)),
+    tf.tidy(() => attendRun(take(q, run), take(k, run), take(v, run), run, attrs, multiply, scoresAtOnce)),
   );
   return parts.length === 1 ? parts[0] : tf.concat(parts, 0); // [T, N·H]
 }
@@ -52,6 +53,7 @@ function attendRun(
   run: Run,
   attrs: AttentionAttrs,
   multiply: BatchedMatMul,
+  scoresAtOnce: number,
 ): tf.Tensor2D {
   const { heads: N, kvHeads: K, causal } = attrs;
   const { length: L, count: S } = run;
@@ -65,7 +67,7 @@ function attendRun(
   ]);
   const values: tf.Tensor3D = tf.reshape(splitHeads(v, S, L, K, H), [S * K, L, H]);
 
-  const rows = Math.max(1, Math.min(L, Math.floor(SCORES_AT_ONCE / (S * N * L))));
+  const rows = Math.max(1, Math.min(L, Math.floor(scoresAtOnce / (S * N * L))));
   const blocks: tf.Tensor4D[] = [];
   for (let begin = 0; begin < L; begin += rows) {
     blocks.push(
