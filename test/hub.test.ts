@@ -1,3 +1,4 @@
+// One server and one cache for all cases, so one file: what works, then each way in which a server or a disk misbehaves.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';

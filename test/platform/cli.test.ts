@@ -1,3 +1,4 @@
+// Each command once for real, then every mistake; they share one spawn and one golden model, so they stay in one file.
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
