@@ -83,8 +83,10 @@ export function checkFormat(bytes: Uint8Array, name: string): ImageFormat {
   const format = sniffFormat(bytes);
   if (isImageFormat(format)) return format;
   if (format === 'html') {
-    const who = /^https?:/i.test(name) ? 'the URL answered with a web page' : 'this is a web page (HTML)';
-    throw new InputError(`${name}: ${who}, not with an image; use the address of the image file itself`);
+    const who = /^https?:/i.test(name)
+      ? 'the URL answered with a web page, not with an image'
+      : 'this is a web page (HTML), not an image';
+    throw new InputError(`${name}: ${who}; use the address of the image file itself`);
   }
   const supported = IMAGE_FORMATS.map((f) => f.toUpperCase()).join(', ');
   const found = format

@@ -121,7 +121,7 @@ test.each<[string, ImageInput, string | RegExp]>([
   [
     'bytes of a web page',
     Buffer.from(page),
-    'image 3 (Buffer of 50 bytes): this is a web page (HTML), not with an image; use the address of the image file itself',
+    'image 3 (Buffer of 50 bytes): this is a web page (HTML), not an image; use the address of the image file itself',
   ],
   [
     'text',
