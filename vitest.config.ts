@@ -17,6 +17,15 @@ export default defineConfig({
       {
         test: {
           ...common,
+          name: 'golden', // every golden value on every backend: minutes on the plain JavaScript one
+          include: ['test/parity.test.ts'],
+          env: { PARITY: 'full' },
+          testTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          ...common,
           name: 'platform',
           include: ['test/platform/**/*.test.ts'],
           testTimeout: 300_000,

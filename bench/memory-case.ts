@@ -17,7 +17,9 @@ export type MemoryFinding = {
   readonly peak: number;
   readonly planned: number;
   readonly engine: string;
+  /** From the start of the process until its first embedding is there: a short text's, or the picture's. */
   readonly secondsToFirst: number;
+  /** Of the batch alone. */
   readonly seconds: number;
 };
 
@@ -27,21 +29,15 @@ if (process.argv[2]) {
     device: device as Settings['device'],
     residence: residence as Residence,
   });
-  const began = performance.now();
-  let vectors: readonly Float32Array[];
-  if (image) {
-    const [width, height] = image;
-    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 31) % 251);
-    vectors = [await jina.encodeImage({ width, height, channels: 3, data }, { maxPixels: width * height })];
-  } else {
-    await jina.encodeText('first');
-    const words = 'a '.repeat(length);
-    vectors = await jina.encodeText(new Array(texts).fill(words), {
-      maxLength: length,
-      tokenBudget: 1 << 20,
-    });
-  }
-  const seconds = (performance.now() - began) / 1000;
+  const embed = picture(image) ?? textBatch(texts, length);
+  if (!image) await jina.encodeText('first');
+  const first = performance.now();
+  let vectors = await embed();
+  const once = performance.now();
+  // A long input is run once; a batch that takes seconds once more, warm.
+  const again = !image && length <= 64;
+  if (again) vectors = await embed();
+  const seconds = (performance.now() - (again ? once : first)) / 1000;
   for (const v of vectors) {
     if (Math.abs(Math.hypot(...v) - 1) > 1e-4)
       throw new Error(`not a unit vector: length ${Math.hypot(...v)}`);
@@ -50,9 +46,23 @@ if (process.argv[2]) {
     peak: process.resourceUsage().maxRSS * 1024,
     planned: jina.device.plan.total,
     engine: jina.device.reason,
-    secondsToFirst: performance.now() / 1000 - seconds,
+    secondsToFirst: (image ? once : first) / 1000,
     seconds,
   };
   console.log(JSON.stringify(finding));
   jina.dispose();
+
+  function textBatch(count: number, tokens: number): () => Promise<readonly Float32Array[]> {
+    const words = 'a '.repeat(tokens);
+    return () => jina.encodeText(new Array(count).fill(words), { maxLength: tokens, tokenBudget: 1 << 20 });
+  }
+
+  function picture(size: MemoryCase['image']): (() => Promise<readonly Float32Array[]>) | null {
+    if (!size) return null;
+    const [width, height] = size;
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 31) % 251);
+    return async () => [
+      await jina.encodeImage({ width, height, channels: 3, data }, { maxPixels: width * height }),
+    ];
+  }
 }
