@@ -6,10 +6,11 @@ import { deltaAt, type PlainTerm, plainAdapter, randomTerm } from '../../../test
 import { memorySource } from '../../../weights/memory-source.ts';
 import { readFloat32, readHeader, readTensor } from '../../../weights/safetensors.ts';
 import { InputError } from '../../errors.ts';
+import { denseSvd } from '../algebra/svd.ts';
 import type { Adapter } from '../with-adapters.ts';
 import { combineAdapters } from './combine-adapters.ts';
 import { type CombinationType, combinationOf, mergeValues, type RecipeOptions } from './recipe.ts';
-import { clampPair } from './svd-factors.ts';
+import { clampPair, svdFactors } from './svd-factors.ts';
 
 // What PEFT made of the same adapters: peft-combinations.py.
 const bytes = readFileSync(new URL('peft-combinations.safetensors', import.meta.url));
@@ -32,6 +33,12 @@ async function valuesOf(key: string): Promise<Float32Array> {
   const entry = tensors.get(key);
   if (!entry) throw new Error(`no golden value "${key}"`);
   return readFloat32(entry);
+}
+
+async function maskOf(key: string): Promise<Uint8Array> {
+  const entry = tensors.get(key);
+  if (!entry) throw new Error(`no mask "${key}"`);
+  return readTensor(entry);
 }
 
 /** A matrix of PEFT, turned: [R, in] → [in, R]. */
@@ -121,12 +128,7 @@ describe('parts that PEFT draws or leaves open', () => {
           ['B', false],
         ] as const) {
           const masks = await Promise.all(
-            here.map(async (_, k) => {
-              const key = `case/${index}/${module}/keep/${k + (sign ? 0 : here.length)}`;
-              const entry = tensors.get(key);
-              if (!entry) throw new Error(`no mask ${key}`);
-              return readTensor(entry);
-            }),
+            here.map((_, k) => maskOf(`case/${index}/${module}/keep/${k + (sign ? 0 : here.length)}`)),
           );
           const inputs = await Promise.all(here.map((name) => valuesOf(`source/${name}/${module}/${side}`)));
           const roots = weights.map((w) => Math.sqrt(Math.abs(w)) * (sign && w < 0 ? -1 : 1));
@@ -139,6 +141,37 @@ describe('parts that PEFT draws or leaves open', () => {
       }
     }
     expect(compared).toBe(36); // 2 + 4 cases, 3 modules, A and B
+  });
+
+  test('with the masks that PEFT drew, dare makes the same of changes', async () => {
+    let compared = 0;
+    for (const [index, c] of cases.entries()) {
+      if (!draws(c) || !c.type.endsWith('_svd')) continue;
+      const how = combinationOf(optionsOf(c));
+      const adapters = await Promise.all(c.adapters.map(source));
+      for (const [module, [inSize, outSize]] of Object.entries(sizes)) {
+        const here = adapters.filter((a) => a.terms.has(module));
+        const deltas = await Promise.all(here.map((a) => deltaAt(a, module)));
+        const masks = await Promise.all(here.map((_, k) => maskOf(`case/${index}/${module}/keep/${k}`)));
+        const weights = here.map((a) => c.weights[c.adapters.indexOf(a.name)]);
+        // PEFT's mask lies as ΔW [out, in], here it is ΔWᵀ.
+        const merged = mergeValues(deltas, weights, how, (values, k) =>
+          values.map((v, i) =>
+            masks[k][(i % outSize) * inSize + Math.floor(i / outSize)] ? v / how.density : 0,
+          ),
+        );
+        const rows = Array.from({ length: inSize }, (_, i) =>
+          Float64Array.from(merged.subarray(i * outSize, (i + 1) * outSize)),
+        );
+        const found = plainAdapter('found', { [module]: svdFactors(denseSvd(rows), c.rank) });
+        const reference = plainAdapter('reference', { [module]: await pairAt(`case/${index}/${module}`) });
+        close(await deltaAt(found, module), await deltaAt(reference, module), `${c.type} ΔW of ${module}`);
+        for (const adapter of [found, reference]) adapter.dispose();
+        compared++;
+      }
+      for (const adapter of adapters) adapter.dispose();
+    }
+    expect(compared).toBe(18); // 2 + 4 cases, 3 modules
   });
 
   test('clamping by a quantile, on the matrices that PEFT clamped', async () => {
