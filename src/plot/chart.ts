@@ -44,7 +44,7 @@ export async function drawSvg(
  */
 const still = (svg: string): string =>
   svg
-    .replace(/<style ?>[^]*?<\/style>\s*/g, '')
+    .replace(/<style ?>.*?<\/style>\s*/gs, '')
     .replace(/ (?:class|pointer-events|ecmeta_\w+)="[^"]*"/g, '')
     .replace(/\bzr\d+-/g, 'plot-');
 
