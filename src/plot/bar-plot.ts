@@ -17,7 +17,7 @@ export function barPlot(plot: BarPlot): Promise<string> {
   return drawSvg(
     {
       ...titled(title),
-      legend: { show: several, bottom: 0 },
+      legend: { show: several, bottom: 0, itemGap: 24 },
       grid: { left: 78, right: 24, top: 40, bottom: several ? 84 : 52 },
       xAxis: { type: 'category', data: categories, ...namedAxis(xLabel, 28) },
       yAxis: { type: 'value', ...namedAxis(yLabel, 58), axisLabel: { formatter: shortNumber } },

@@ -24,7 +24,7 @@ export function linePlot(plot: LinePlot): Promise<string> {
   return drawSvg(
     {
       ...titled(title),
-      legend: { show: several, bottom: 0, type: 'plain' },
+      legend: { show: several, bottom: 0, itemGap: 24 },
       grid: { left: 78, right: 24, top: 40, bottom: several ? 84 : 52 },
       xAxis: {
         type: 'value',
