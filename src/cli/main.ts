@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { adaptersCommand } from './adapters.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { embedCommand } from './embed.ts';
@@ -23,9 +24,16 @@ function buildProgram(signal: AbortSignal): Command {
     .description(ABOUT)
     .version(packageVersion(), '-V, --version')
     .enablePositionalOptions(); // what follows `--text` is a text, even when it looks like an option of ours
-  for (const command of [embedCommand, similarityCommand, infoCommand, doctorCommand, demoCommand])
+  for (const command of [
+    embedCommand,
+    similarityCommand,
+    infoCommand,
+    adaptersCommand,
+    doctorCommand,
+    demoCommand,
+  ])
     program.addCommand(addGlobalOptions(command(signal))); // last, so that help lists the command's own first
-  for (const command of [program, ...program.commands]) {
+  for (const command of withThoseBelow(program)) {
     command.exitOverride().configureOutput({
       outputError: (text) =>
         printError(
@@ -44,6 +52,11 @@ function buildProgram(signal: AbortSignal): Command {
   );
   return program.addHelpText('after', SETTINGS + EXIT_CODES);
 }
+
+const withThoseBelow = (command: Command): readonly Command[] => [
+  command,
+  ...command.commands.flatMap(withThoseBelow),
+];
 
 /** The exit code for an error, after telling it. */
 function tell(error: unknown, signal: AbortSignal): number {
