@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { embedCommand } from './embed.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { abortOnInterrupt, EXIT, Interrupted, isBrokenPipe, UsageError } from './exit.ts';
 import { infoCommand } from './info.ts';
 import { addGlobalOptions, withExamples } from './options.ts';
@@ -23,9 +24,17 @@ function buildProgram(signal: AbortSignal): Command {
     .description(ABOUT)
     .version(packageVersion(), '-V, --version')
     .enablePositionalOptions(); // what follows `--text` is a text, even when it looks like an option of ours
-  for (const command of [embedCommand, similarityCommand, infoCommand, doctorCommand, demoCommand])
-    program.addCommand(addGlobalOptions(command(signal))); // last, so that help lists the command's own first
-  for (const command of [program, ...program.commands]) {
+  const commands = [
+    embedCommand,
+    similarityCommand,
+    evaluateCommand,
+    infoCommand,
+    doctorCommand,
+    demoCommand,
+  ].map((command) => command(signal));
+  for (const command of commands) program.addCommand(command);
+  for (const command of commands.flatMap(withSubcommands)) addGlobalOptions(command); // last, so that help lists its own first
+  for (const command of withSubcommands(program)) {
     command.exitOverride().configureOutput({
       outputError: (text) =>
         printError(
@@ -44,6 +53,11 @@ function buildProgram(signal: AbortSignal): Command {
   );
   return program.addHelpText('after', SETTINGS + EXIT_CODES);
 }
+
+const withSubcommands = (command: Command): readonly Command[] => [
+  command,
+  ...command.commands.flatMap(withSubcommands),
+];
 
 /** The exit code for an error, after telling it. */
 function tell(error: unknown, signal: AbortSignal): number {

@@ -108,7 +108,7 @@ export function collectJudgments(
     if (ids.length === 0) continue;
     const file = what === 'query' ? 'queries' : 'corpus';
     const named = ids.slice(0, 3).join(', ') + (ids.length > 3 ? ', …' : '');
-    const hint = what === 'query' ? '' : ', or count such documents as never found with --allow-missing';
+    const hint = what === 'query' ? '' : ', or allow them (--allow-missing): they then count as never found';
     throw new InputError(
       `${ids.length} judgments name a ${what} that the ${file} do${what === 'query' ? '' : 'es'} not have: ${named}; mend the qrels${hint}`,
     );
