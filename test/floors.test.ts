@@ -20,6 +20,18 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
   ['src/decoder/', ['src/decoder/', 'src/layers/', 'kernels/', 'src/model-config.ts', 'src/errors.ts']],
   ['src/heads/', ['src/heads/', 'src/layers/', 'kernels/', 'src/errors.ts']],
   ['src/output/', ['src/output/', 'src/config.ts', 'src/errors.ts']],
+  [
+    'src/evaluate/',
+    [
+      'src/evaluate/',
+      'src/jina-embeddings.ts',
+      'src/options.ts',
+      'src/output/',
+      'src/image/rgb-image.ts',
+      'src/config.ts',
+      'src/errors.ts',
+    ],
+  ],
   ['src/device', ['src/device', 'kernels/', 'src/errors.ts']],
 ];
 

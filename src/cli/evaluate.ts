@@ -10,6 +10,7 @@ import { UsageError } from './exit.ts';
 import { openModel, settingsOf } from './open-model.ts';
 import { notEmpty, wholeNumber } from './option-values.ts';
 import {
+  addGlobalOptions,
   addRunOptions,
   type ModelOptions,
   modelOption,
@@ -39,7 +40,8 @@ export function evaluateCommand(signal: AbortSignal): Command {
   const command = new Command('evaluate').description(
     'measure a checkpoint on your data: every adapter, at every Matryoshka size',
   );
-  for (const one of [retrieval, similarity, classification, clustering]) command.addCommand(one(signal));
+  for (const one of [retrieval, similarity, classification, clustering])
+    command.addCommand(addGlobalOptions(one(signal)));
   return withExamples(
     command,
     'jina-embeddings evaluate retrieval ./nfcorpus --task retrieval --task none',
@@ -88,7 +90,8 @@ const classification = (signal: AbortSignal): Command =>
       train: await readLabelled(train, session.signal),
       test: await readLabelled(test, session.signal),
     };
-    const { evaluateClassification } = await import('../evaluate/classification.ts');
+    const { checkLabels, evaluateClassification } = await import('../evaluate/classification.ts');
+    checkLabels(data.train, data.test);
     return (run) => evaluateClassification(data, run, { promptName: prompt, neighbours });
   })
     .description('logistic regression and nearest neighbours on frozen embeddings')

@@ -24,17 +24,16 @@ function buildProgram(signal: AbortSignal): Command {
     .description(ABOUT)
     .version(packageVersion(), '-V, --version')
     .enablePositionalOptions(); // what follows `--text` is a text, even when it looks like an option of ours
-  const commands = [
+  for (const command of [
     embedCommand,
     similarityCommand,
-    evaluateCommand,
     infoCommand,
+    evaluateCommand,
     doctorCommand,
     demoCommand,
-  ].map((command) => command(signal));
-  for (const command of commands) program.addCommand(command);
-  for (const command of commands.flatMap(withSubcommands)) addGlobalOptions(command); // last, so that help lists its own first
-  for (const command of withSubcommands(program)) {
+  ])
+    program.addCommand(addGlobalOptions(command(signal))); // last, so that help lists the command's own first
+  for (const command of withThoseBelow(program)) {
     command.exitOverride().configureOutput({
       outputError: (text) =>
         printError(
@@ -54,9 +53,9 @@ function buildProgram(signal: AbortSignal): Command {
   return program.addHelpText('after', SETTINGS + EXIT_CODES);
 }
 
-const withSubcommands = (command: Command): readonly Command[] => [
+const withThoseBelow = (command: Command): readonly Command[] => [
   command,
-  ...command.commands.flatMap(withSubcommands),
+  ...command.commands.flatMap(withThoseBelow),
 ];
 
 /** The exit code for an error, after telling it. */

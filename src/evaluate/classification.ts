@@ -26,7 +26,7 @@ export async function evaluateClassification(
   options: EvaluationRun,
   { promptName = 'query', neighbours = 5 }: ClassificationOptions = {},
 ): Promise<Report> {
-  const labels = checkedLabels(train, test);
+  checkLabels(train, test);
   const run = startRun(options, train.length + test.length);
   const [known, truth] = [train.map((t) => t.label), test.map((t) => t.label)];
   const scores: Score[] = [];
@@ -57,19 +57,19 @@ export async function evaluateClassification(
       scores.push({ adapter: task, size, metrics });
     }
   }
-  const counts = { train: train.length, test: test.length, labels, neighbours };
+  const counts = { train: train.length, test: test.length, labels: new Set(known).size, neighbours };
   return { task: 'classification', multivector: false, counts, scores };
 }
 
-/** How many labels there are. @throws InputError for an empty side, and for labels that only the test items have */
-function checkedLabels(train: readonly Labelled[], test: readonly Labelled[]): number {
+/** @throws InputError for an empty side, and for labels that only the test items have */
+export function checkLabels(train: readonly Labelled[], test: readonly Labelled[]): void {
   if (train.length === 0 || test.length === 0)
     throw new InputError(
       `classification needs items to learn from and items to be asked about; there are ${train.length} and ${test.length}`,
     );
   const known = new Set(train.map((t) => t.label));
   const strange = [...new Set(test.map((t) => t.label))].filter((label) => !known.has(label));
-  if (strange.length === 0) return known.size;
+  if (strange.length === 0) return;
   const named = strange.slice(0, 5).map((label) => JSON.stringify(label));
   throw new InputError(
     `${strange.length} labels of the test items never occur in training and could not be predicted: ` +
