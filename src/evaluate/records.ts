@@ -92,10 +92,11 @@ export function collectJudgments(
   { missingDocuments = false }: { readonly missingDocuments?: boolean } = {},
 ): ReadonlyMap<string, Judgments> {
   const result = new Map<string, Map<string, number>>();
-  const strange = { query: [] as string[], document: [] as string[] };
+  const strangeQueries: string[] = [];
+  const strangeDocuments: string[] = [];
   for (const { query, document, gain, where } of judged) {
-    if (!known.queries.has(query)) strange.query.push(`${query} (${where})`);
-    if (!known.documents.has(document) && !missingDocuments) strange.document.push(`${document} (${where})`);
+    if (!known.queries.has(query)) strangeQueries.push(`${query} (${where})`);
+    if (!known.documents.has(document) && !missingDocuments) strangeDocuments.push(`${document} (${where})`);
     const ofQuery = result.get(query) ?? new Map<string, number>();
     const before = ofQuery.get(document);
     if (before !== undefined && before !== gain)
@@ -104,15 +105,16 @@ export function collectJudgments(
       );
     result.set(query, ofQuery.set(document, gain));
   }
-  for (const [what, ids] of Object.entries(strange)) {
-    if (ids.length === 0) continue;
-    const file = what === 'query' ? 'queries' : 'corpus';
-    const named = ids.slice(0, 3).join(', ') + (ids.length > 3 ? ', …' : '');
-    const hint = what === 'query' ? '' : ', or allow them (--allow-missing): they then count as never found';
+  const named = (ids: readonly string[]) => ids.slice(0, 3).join(', ') + (ids.length > 3 ? ', …' : '');
+  if (strangeQueries.length > 0)
     throw new InputError(
-      `${ids.length} judgments name a ${what} that the ${file} do${what === 'query' ? '' : 'es'} not have: ${named}; mend the qrels${hint}`,
+      `${strangeQueries.length} judgments name a query that the queries do not have: ${named(strangeQueries)}; mend the qrels`,
     );
-  }
+  if (strangeDocuments.length > 0)
+    throw new InputError(
+      `${strangeDocuments.length} judgments name a document that the corpus does not have: ${named(strangeDocuments)}; ` +
+        'mend the qrels, or allow them (--allow-missing): they then count as never found',
+    );
   return result;
 }
 
