@@ -21,6 +21,18 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
   ['src/heads/', ['src/heads/', 'src/layers/', 'kernels/', 'src/errors.ts']],
   ['src/plot/', ['src/plot/']],
   ['src/output/', ['src/output/', 'src/config.ts', 'src/errors.ts']],
+  [
+    'src/evaluate/',
+    [
+      'src/evaluate/',
+      'src/jina-embeddings.ts',
+      'src/options.ts',
+      'src/output/',
+      'src/image/rgb-image.ts',
+      'src/config.ts',
+      'src/errors.ts',
+    ],
+  ],
   ['src/device', ['src/device', 'kernels/', 'src/errors.ts']],
 ];
 

@@ -6,6 +6,7 @@ import { duration, inputsOf } from './amounts.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { addModelOptions, type ModelOptions, withExamples } from './options.ts';
 import { packageFolder } from './package-folder.ts';
+import { saysRandom } from './random-weights.ts';
 import { action, type Session } from './session.ts';
 import { displayWidth, matrixTable, padEnd, shorten } from './table.ts';
 
@@ -79,17 +80,4 @@ async function demo(options: ModelOptions, session: Session): Promise<void> {
       `Ran on ${model.device.reason}.\n` +
       `Loading took ${duration(seconds.loading)}, embedding ${texts.length} texts and ${pictures.length} pictures ${duration(seconds.embedding)}.\n`,
   );
-}
-
-/** Whether the checkpoint says that it was never trained. */
-async function saysRandom(model: string | undefined): Promise<boolean> {
-  const { nodeDoor } = await import('../platform/node.ts');
-  const { readJson } = await import('../../weights/read-text.ts');
-  const tree = model === undefined ? await nodeDoor.openDefault() : await nodeDoor.openTree(model);
-  try {
-    const config = (await readJson(tree, 'config.json')) as { random_weights?: unknown };
-    return config.random_weights === true;
-  } finally {
-    await tree.close();
-  }
 }

@@ -101,7 +101,7 @@ async function isPlainFile(path: string): Promise<boolean> {
   return found.isFile();
 }
 
-function notReadable(path: string, cause: unknown): SourceError {
+export function notReadable(path: string, cause: unknown): SourceError {
   const { code } = cause as NodeJS.ErrnoException;
   const reasons: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'this is a folder' };
   return new SourceError(`${path}: ${reasons[code ?? ''] ?? `cannot be read (${code})`}; check the path`, {

@@ -4,6 +4,7 @@ import { adaptersCommand } from './adapters.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { embedCommand } from './embed.ts';
+import { evaluateCommand } from './evaluate.ts';
 import { abortOnInterrupt, EXIT, Interrupted, isBrokenPipe, UsageError } from './exit.ts';
 import { infoCommand } from './info.ts';
 import { addGlobalOptions, withExamples } from './options.ts';
@@ -29,6 +30,7 @@ function buildProgram(signal: AbortSignal): Command {
     similarityCommand,
     infoCommand,
     adaptersCommand,
+    evaluateCommand,
     doctorCommand,
     demoCommand,
   ])

@@ -39,7 +39,7 @@ export const callOptions = (options: ModelOptions, { signal }: Session) =>
 
 /** Loads the model of `--model`, with a bar while it reads. TF.js and everything on it is imported here, not before. */
 export async function openModel(
-  options: ModelOptions,
+  options: Pick<ModelOptions, 'model'>,
   settings: Settings,
   { terminal, signal }: Session,
 ): Promise<JinaEmbeddings> {

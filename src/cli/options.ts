@@ -47,15 +47,21 @@ export const promptOption = (flags: string, description: string): Option =>
   new Option(flags, description).choices(PROMPTS);
 
 export const addModelOptions = (command: Command): Command =>
+  addRunOptions(
+    command
+      .addOption(modelOption())
+      .option(
+        '-t, --task <name>',
+        "adapter to use; none: the backbone alone (default: the checkpoint's first)",
+        notEmpty,
+      )
+      .option('--dim <n>', 'shorten vectors to this Matryoshka size', wholeNumber)
+      .option('--multivector', 'one vector a token instead of one an input'),
+  );
+
+/** Where and how a model runs. None of them says what comes out. */
+export const addRunOptions = (command: Command): Command =>
   command
-    .addOption(modelOption())
-    .option(
-      '-t, --task <name>',
-      "adapter to use; none: the backbone alone (default: the checkpoint's first)",
-      notEmpty,
-    )
-    .option('--dim <n>', 'shorten vectors to this Matryoshka size', wholeNumber)
-    .option('--multivector', 'one vector a token instead of one an input')
     .addOption(deviceOption())
     .addOption(
       new Option('--residence <how>', 'how weights are kept: in memory, or streamed from disk').choices(
