@@ -1,5 +1,8 @@
+import { summarize } from '../src/cli/checkpoint-summary.ts';
+import { predictCheckpoint } from '../src/cli/model-prediction.ts';
+import { plannedBatches } from '../src/cli/plan-options.ts';
 import type { Residence, Settings } from '../src/config.ts';
-import { JinaEmbeddings } from '../src/platform/node.ts';
+import { JinaEmbeddings, openFolder } from '../src/platform/node.ts';
 
 /** One process of bench/memory.bench.ts: loads, embeds, prints what it took. */
 export type MemoryCase = {
@@ -44,13 +47,21 @@ if (process.argv[2]) {
   }
   const finding: MemoryFinding = {
     peak: process.resourceUsage().maxRSS * 1024,
-    planned: jina.device.plan.total,
+    planned: await plannedPeak(),
     engine: jina.device.reason,
     secondsToFirst: (image ? once : first) / 1000,
     seconds,
   };
   console.log(JSON.stringify(finding));
   jina.dispose();
+
+  /** What `info` would have said of this very batch. */
+  async function plannedPeak(): Promise<number> {
+    const summary = await summarize(await openFolder(model), new AbortController().signal);
+    const batches = plannedBatches({ image }) ?? [{ texts: new Array(texts).fill(length), images: [] }];
+    const { peaks } = predictCheckpoint(summary, jina.device.backend, null, batches);
+    return peaks.find((p) => p.residence === residence)!.bytes;
+  }
 
   function textBatch(count: number, tokens: number): () => Promise<readonly Float32Array[]> {
     const words = 'a '.repeat(tokens);

@@ -1,5 +1,5 @@
-export { attention } from './attention/attention.ts';
-export { type CuSeqlens, cumulate } from './attention/segments.ts';
+export { attention, SCORES_AT_ONCE } from './attention/attention.ts';
+export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
 export { gelu } from './gelu/gelu.ts';

@@ -1,16 +1,10 @@
 import type { TensorEntry } from '../weights/safetensors.ts';
+import { activationBytes, type PlannedBatch } from './activation-plan.ts';
 import type { BackendName } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 import type { WeightResidence } from './load.ts';
 import type { ModelConfig } from './model-config.ts';
-import {
-  checkpointTensors,
-  elements,
-  leavesOf,
-  loraParameterCount,
-  type ModelSpec,
-  parameterCount,
-} from './params.ts';
+import { elements, leavesOf, loraParameterCount, type ModelSpec, parameterCount } from './params.ts';
 
 /** Predicted peak memory of one residence, in bytes, by what it is for. */
 export type MemoryPlan = {
@@ -20,7 +14,7 @@ export type MemoryPlan = {
   readonly tokenizer: number;
   readonly weights: number;
   readonly adapters: number;
-  /** Buffers that come and go: read-ahead, matrices widened for one use, what a batch of this size computes. */
+  /** Buffers that come and go: read-ahead, and what a batch of this size computes, widened matrices included. */
   readonly work: number;
   readonly total: number;
 };
@@ -34,25 +28,31 @@ export type PlanInputs = {
   readonly adapterCount: number;
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
-  /** Tokens that run together. */
-  readonly tokens: number;
+  /** Batches that will run, one after the other. */
+  readonly batches: readonly PlannedBatch[];
 };
 
-/** A page image with its frame, or a few dozen texts: what a plan counts on in one batch. */
-export const PLANNED_TOKENS = 1024;
+/** What a plan counts on where nothing is known of the inputs: 16 short texts, then a page of 896 × 644 pixels. */
+export const PLANNED_BATCHES: readonly PlannedBatch[] = [
+  { texts: new Array(16).fill(64), images: [] },
+  { texts: [], images: [[1, 64, 46]] },
+];
 
 const MB = 1e6;
 
 // Measured: resident memory of a process that has started the backend and multiplied two small matrices (bench/README.md).
 const RUNTIME: Readonly<Record<BackendName, number>> = {
-  tensorflow: 430 * MB,
+  tensorflow: 460 * MB,
   webgpu: 300 * MB,
-  wasm: 190 * MB,
-  cpu: 120 * MB,
+  wasm: 165 * MB,
+  cpu: 150 * MB,
 };
 
 // Measured with the Qwen2 vocabulary: maps and merge tables of the tokenizer library, and the JSON they were read from.
 const BYTES_PER_TOKEN = 1000;
+
+// Measured: resident memory that a batch adds, for each byte of tensors alive at its worst moment. Allocators keep gaps.
+const SCATTER = 1.3;
 
 const RESIDENCES: readonly WeightResidence[] = ['float32', 'bfloat16', 'streamed'];
 
@@ -68,18 +68,18 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   const blocks = [...spec.visual.blocks, ...spec.model.layers];
   const largestBlock = Math.max(...blocks.map(parameterCount));
   const outside = others - blocks.reduce((sum, b) => sum + parameterCount(b), 0);
-  const largestMatrix = Math.max(
-    ...checkpointTensors([spec.visual, spec.model.layers]).map((t) => elements(t.shape)),
-  );
   const weights =
     residence === 'streamed' ? outside * resident + largestBlock * weightBytes : table + others * resident;
-  // While a block is taken in, two groups of raw bytes lie beside it; the float32 form of one matrix at a time.
+  // While a block is taken in, two groups of raw bytes lie beside it.
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
-  const widening = residence === 'float32' ? 0 : 2 * largestMatrix * 4;
   const runtime = RUNTIME[backend];
   const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
   const adapters = adapterCount * loraParameterCount(spec, adapterRank) * resident;
-  const work = reading + widening + activationBytes(inputs.config, inputs.tokens);
+  // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
+  const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
+  const form = { packed, rank: adapterCount > 0 ? adapterRank : 0 };
+  const computed = Math.max(...inputs.batches.map((b) => activationBytes(inputs.config, spec, b, form)));
+  const work = reading + SCATTER * computed;
   return {
     residence,
     runtime,
@@ -91,20 +91,12 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   };
 }
 
-/** What is alive at the widest point of a block: in the MLP gate, up, their product and the stream. */
-function activationBytes({ decoder, vision }: ModelConfig, tokens: number): number {
-  const text = tokens * (4 * decoder.hiddenSize + 4 * decoder.intermediateSize) * 4;
-  const patches = tokens * vision.spatialMergeSize ** 2;
-  const images = patches * (4 * vision.hiddenSize + 4 * vision.intermediateSize + 2 * vision.patchValues) * 4;
-  return Math.max(text, images);
-}
-
 /** What a plan needs to know about a checkpoint that is open. */
 export function planInputs(
   config: ModelConfig,
   spec: ModelSpec,
   entries: ReadonlyMap<string, TensorEntry>,
-  rest: Pick<PlanInputs, 'backend' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'tokens'>,
+  rest: Pick<PlanInputs, 'backend' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'batches'>,
 ): PlanInputs {
   const names = leavesOf(spec).flatMap((l) => (l.leaf === 'linear' ? [`${l.name}.weight`] : []));
   const found = names.flatMap((name) => entries.get(name) ?? []);

@@ -12,7 +12,7 @@ import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
 import { loadParams } from './load.ts';
 import { loadAdapter } from './load-adapter.ts';
-import { chooseResidence, type MemoryPlan, PLANNED_TOKENS, planInputs, planMemory } from './memory-plan.ts';
+import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planInputs, planMemory } from './memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from './model-config.ts';
 import type { LoadOptions } from './options.ts';
 import { modelSpec } from './params.ts';
@@ -57,7 +57,7 @@ export async function openEmbedder(
         adapterCount: files.length,
         adapterRank: Math.max(0, ...files.map(rankOf)),
         tokenizerTokens: tokenizer.vocabSize,
-        tokens: PLANNED_TOKENS,
+        batches: PLANNED_BATCHES,
       }),
     );
     const free = door.memory()?.free ?? null;

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { summarize } from '../src/cli/checkpoint-summary.ts';
 import { InputError, SourceError } from '../src/errors.ts';
 import { hubCache, showInSnapshot } from '../src/platform/hub-cache.ts';
 import { diskError } from '../src/platform/hub-disk.ts';
@@ -16,7 +17,7 @@ import { withLock } from '../src/platform/hub-lock.ts';
 import type { HubProgress } from '../src/platform/hub-progress.ts';
 import { parseHubRepo } from '../src/platform/hub-repo.ts';
 import { hubSettings } from '../src/platform/hub-settings.ts';
-import { JinaEmbeddings } from '../src/platform/node.ts';
+import { JinaEmbeddings, openToLook } from '../src/platform/node.ts';
 import { GOLDEN } from './support/golden.ts';
 import { gitId, type HubServer, REPO, sha256, startHub } from './support/hub-server.ts';
 
@@ -458,6 +459,55 @@ describe('abort, disk, licence', () => {
     await rm(join(cache().folder, 'blobs'), { recursive: true });
     await fetchRepo();
     expect(notices).toHaveLength(1);
+  });
+});
+
+describe('looking', () => {
+  const look = async () => {
+    const tree = await openToLook(REPO);
+    try {
+      return await summarize(tree, new AbortController().signal);
+    } finally {
+      await tree.close();
+    }
+  };
+
+  test('a description reads headers by ranges, and keeps nothing', async () => {
+    const summary = await look();
+    expect(summary.tensors).toBeGreaterThan(50);
+    expect(summary.adapters.map((a) => a.name)).toContain('retrieval');
+    const weights = hub.seen.store.filter(({ path }) => path.endsWith('.safetensors'));
+    expect(weights.every(({ range }) => /^bytes=\d+-\d+$/.test(range ?? ''))).toBe(true);
+    const bytes = weights.reduce((sum, { range }) => {
+      const [begin, end] = range!.slice(6).split('-').map(Number);
+      return sum + end - begin + 1;
+    }, 0);
+    expect(bytes).toBeLessThan(shard().length / 4);
+    expect(await readdir(cacheDir)).toEqual([]);
+  });
+
+  test('a server without ranges, and one that cuts the line, give the same', async () => {
+    const whole = await look();
+    let cuts = 0;
+    hub.mischief = ({ place }) => {
+      if (place !== 'store') return undefined;
+      return cuts++ % 2 === 0 ? { cutAt: 4 } : { noRanges: true };
+    };
+    const again = await look();
+    expect(again).toEqual(whole);
+    expect(cuts).toBeGreaterThan(1);
+  });
+
+  test('what is in the cache is looked at there', async () => {
+    await fetchRepo();
+    hub.seen.store.length = hub.seen.api.length = 0;
+    expect((await look()).tensors).toBeGreaterThan(50);
+    expect([...hub.seen.store, ...hub.seen.api]).toEqual([]);
+  });
+
+  test('offline and not in the cache', async () => {
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    await expect(look()).rejects.toThrow(/HF_HUB_OFFLINE is set.*does not have this revision whole/);
   });
 });
 

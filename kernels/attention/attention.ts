@@ -14,7 +14,7 @@ export type AttentionAttrs = {
 
 // Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²⁴ scores
 // is 64 MB: a text of 1024 tokens with 16 heads is one block; at 32,768 tokens a block still has 32 rows.
-const SCORES_AT_ONCE = 1 << 24;
+export const SCORES_AT_ONCE = 1 << 24;
 
 // Below every score that float32 arithmetic can produce here, and still finite: −∞ − (−∞) would be NaN.
 const HIDDEN = -1e30;

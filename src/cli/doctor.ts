@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import os from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { PlannedBatch } from '../activation-plan.ts';
 import type { DeviceName } from '../config.ts';
 import type { DeviceChoice } from '../device.ts';
 import type { BackendName } from '../device-engine.ts';
@@ -10,15 +11,17 @@ import { bytes } from './amounts.ts';
 import type { Prediction } from './model-prediction.ts';
 import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
 import { packageFolder, packageVersion } from './package-folder.ts';
+import { imageOption, type PlanOptions, plannedBatches, tokensOption } from './plan-options.ts';
 import { action, type Session } from './session.ts';
 import { readSettings } from './settings.ts';
 import { pairs } from './table.ts';
 
-type DoctorOptions = GlobalOptions & {
-  readonly device?: DeviceName;
-  readonly model?: string;
-  readonly installNative?: boolean;
-};
+type DoctorOptions = GlobalOptions &
+  PlanOptions & {
+    readonly device?: DeviceName;
+    readonly model?: string;
+    readonly installNative?: boolean;
+  };
 
 type Model = Prediction | { readonly name: string; readonly problem: string };
 
@@ -46,6 +49,8 @@ export function doctorCommand(signal: AbortSignal): Command {
     .description('what this machine offers, what would be chosen and why')
     .addOption(deviceOption())
     .addOption(modelOption())
+    .addOption(tokensOption())
+    .addOption(imageOption())
     .option('--install-native', 'first install the native CPU engine (the same as npm run native)')
     .action(action<DoctorOptions>(signal, doctor));
   return withExamples(command, 'jina-embeddings doctor', 'jina-embeddings doctor --device webgpu --json');
@@ -74,7 +79,7 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
     backends,
     choice: chosen instanceof Error ? null : withoutReports(chosen),
     problem: chosen instanceof Error ? chosen.message : null,
-    models: await predictions(options.model, backend, free, signal),
+    models: await predictions(options.model, backend, free, plannedBatches(options), signal),
   };
   await terminal.print(options.json ? `${JSON.stringify(found)}\n` : describe(found, terminal));
   if (chosen instanceof Error) throw chosen;
@@ -94,16 +99,17 @@ async function predictions(
   model: string | undefined,
   backend: BackendName,
   free: number | null,
+  batches: readonly PlannedBatch[] | undefined,
   signal: AbortSignal,
 ): Promise<readonly Model[]> {
-  const { nodeDoor } = await import('../platform/node.ts');
+  const { openToLook } = await import('../platform/node.ts');
   const { summarize } = await import('./checkpoint-summary.ts');
   const { predictCheckpoint, predictPublished } = await import('./model-prediction.ts');
-  const published = predictPublished(backend, free);
+  const published = predictPublished(backend, free, batches);
   try {
-    const tree = model === undefined ? await nodeDoor.openDefault() : await nodeDoor.openTree(model, signal);
+    const tree = await openToLook(model ?? null, signal);
     try {
-      return [predictCheckpoint(await summarize(tree, signal), backend, free), published];
+      return [predictCheckpoint(await summarize(tree, signal), backend, free, batches), published];
     } finally {
       await tree.close();
     }

@@ -1,18 +1,31 @@
 import { Command, InvalidArgumentError } from 'commander';
+import type { DeviceName } from '../config.ts';
+import type { BackendName } from '../device-engine.ts';
 import { bytes, count } from './amounts.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
 import { LICENCE } from './licence.ts';
-import { type GlobalOptions, modelOption, withExamples } from './options.ts';
+import type { Prediction } from './model-prediction.ts';
+import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
+import { imageOption, type PlanOptions, plannedBatches, tokensOption } from './plan-options.ts';
 import { action, type Session } from './session.ts';
 import { pairs } from './table.ts';
 
-type InfoOptions = GlobalOptions & { readonly model?: string };
+type InfoOptions = GlobalOptions & PlanOptions & { readonly model?: string; readonly device?: DeviceName };
 
 export function infoCommand(signal: AbortSignal): Command {
   const command = new Command('info')
-    .description('describe a checkpoint; reads headers only, never the weights')
-    .argument('[model]', 'folder or URL (default: the small one in this package)', notEmptyModel)
+    .description(
+      'describe a checkpoint; reads headers only, also of a repository on the hub, never the weights',
+    )
+    .argument(
+      '[model]',
+      'folder, URL or owner/name on the hub (default: the small one in this package)',
+      notEmptyModel,
+    )
     .addOption(modelOption().hideHelp()) // as every other command spells it
+    .addOption(deviceOption())
+    .addOption(tokensOption())
+    .addOption(imageOption())
     .action(
       action<InfoOptions>(signal, (options, session, args) =>
         info(args[0] ?? options.model ?? null, options, session),
@@ -23,24 +36,39 @@ export function infoCommand(signal: AbortSignal): Command {
 
 async function info(
   model: string | null,
-  { json }: InfoOptions,
+  options: InfoOptions,
   { terminal, signal }: Session,
 ): Promise<void> {
-  const { nodeDoor } = await import('../platform/node.ts');
+  const { nodeDoor, openToLook } = await import('../platform/node.ts');
+  const { predictCheckpoint } = await import('./model-prediction.ts');
   const { summarize } = await import('./checkpoint-summary.ts');
-  const tree = model === null ? await nodeDoor.openDefault() : await nodeDoor.openTree(model, signal);
+  const tree = await openToLook(model, signal);
   try {
     const summary = await summarize(tree, signal);
-    const text = json
-      ? `${JSON.stringify({ ...summary, licence: Object.fromEntries(LICENCE) })}\n`
-      : describe(summary, terminal);
+    const backend = await backendFor(options.device ?? 'auto');
+    const free = nodeDoor.memory()?.free ?? null;
+    const prediction = { backend, ...predictCheckpoint(summary, backend, free, plannedBatches(options)) };
+    const text = options.json
+      ? `${JSON.stringify({ ...summary, prediction, licence: Object.fromEntries(LICENCE) })}\n`
+      : describe(summary, prediction, terminal);
     await terminal.print(text);
   } finally {
     await tree.close();
   }
 }
 
-function describe(s: CheckpointSummary, { style: { bold }, columns: width }: Session['terminal']): string {
+/** The one that would run the model here: predictions differ by backend. */
+async function backendFor(device: DeviceName): Promise<BackendName> {
+  const { nodeDoor } = await import('../platform/node.ts');
+  const { DeviceManager } = await import('../device.ts');
+  return (await new DeviceManager(nodeDoor.engines).select({ device })).backend;
+}
+
+function describe(
+  s: CheckpointSummary,
+  prediction: Prediction & { readonly backend: string },
+  { style: { bold }, columns: width }: Session['terminal'],
+): string {
   const lines = (entries: readonly (readonly [string, string])[]) => pairs(entries, { width });
   const { vision: v, decoder: d } = s.config;
   const share = (n: number) => `${count(n).padStart(count(s.parameters.total).length)}`;
@@ -82,11 +110,20 @@ function describe(s: CheckpointSummary, { style: { bold }, columns: width }: Ses
       `Memory for the parameters${s.adapters.length ? ' and all adapters' : ''}`,
       lines(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
     ],
+    [
+      `Peak memory expected on ${prediction.backend}, by how the weights are kept`,
+      lines(prediction.peaks.map((p) => [p.residence, peakLine(p)] as const)),
+    ],
     ['Files', lines(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],
   ];
   const text = sections.map(([title, body]) => `${bold(title)}\n${body}`).join('\n');
   return `${text}\n${bold('Licence')}\n${lines(LICENCE)}`;
 }
+
+const peakLine = (p: Prediction['peaks'][number]): string =>
+  `${bytes(p.bytes).padStart(7)}  ${p.fits ? '' : 'does not fit here; '}` +
+  `weights ${bytes(p.weights)}, adapters ${bytes(p.adapters)}, tokenizer ${bytes(p.tokenizer)}, ` +
+  `work ${bytes(p.work)}, engine ${bytes(p.runtime)}`;
 
 const heads = (d: CheckpointSummary['config']['decoder']): string =>
   `${d.numAttentionHeads} query and ${d.numKeyValueHeads} key/value heads of ${d.headDim}`;
@@ -103,5 +140,5 @@ const adapterLine = (a: CheckpointSummary['adapters'][number]): readonly [string
 
 function notEmptyModel(word: string): string {
   if (word.trim() !== '') return word;
-  throw new InvalidArgumentError('Expected a folder or a URL.');
+  throw new InvalidArgumentError('Expected a folder, a URL or owner/name on the hub.');
 }

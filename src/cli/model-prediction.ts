@@ -1,5 +1,6 @@
+import type { PlannedBatch } from '../activation-plan.ts';
 import type { BackendName } from '../device-engine.ts';
-import { chooseResidence, type MemoryPlan, PLANNED_TOKENS, planMemory } from '../memory-plan.ts';
+import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planMemory } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
@@ -8,9 +9,19 @@ import { PUBLISHED_ADAPTERS, PUBLISHED_CONFIG } from './published-config.ts';
 /** What a process that runs this model is expected to take, by how the weights are kept. */
 export type Prediction = {
   readonly name: string;
-  readonly peaks: readonly { readonly residence: string; readonly bytes: number; readonly fits: boolean }[];
+  readonly peaks: readonly (Omit<MemoryPlan, 'residence' | 'total'> & {
+    readonly residence: string;
+    readonly bytes: number;
+    readonly fits: boolean;
+  })[];
   /** The one that `auto` would take with the memory that is free now. */
   readonly residence: string;
+};
+
+type Circumstances = {
+  readonly backend: BackendName;
+  readonly free: number | null;
+  readonly batches?: readonly PlannedBatch[];
 };
 
 type Measures = {
@@ -26,33 +37,47 @@ export const predictCheckpoint = (
   s: CheckpointSummary,
   backend: BackendName,
   free: number | null,
+  batches?: readonly PlannedBatch[],
 ): Prediction =>
-  predict(s.model, s.config, backend, free, {
-    weightBytes: Object.values(s.stored).reduce((a, b) => a + b, 0) / s.parameters.total,
-    adapterCount: s.adapters.length,
-    adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
-    tokenizerTokens: s.tokenizer.tokens,
-  });
+  predict(
+    s.model,
+    s.config,
+    { backend, free, batches },
+    {
+      weightBytes: Object.values(s.stored).reduce((a, b) => a + b, 0) / s.parameters.total,
+      adapterCount: s.adapters.length,
+      adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
+      tokenizerTokens: s.tokenizer.tokens,
+    },
+  );
 
 /** For the published checkpoint, which need not be. */
-export function predictPublished(backend: BackendName, free: number | null): Prediction {
+export function predictPublished(
+  backend: BackendName,
+  free: number | null,
+  batches?: readonly PlannedBatch[],
+): Prediction {
   const config = parseModelConfig(PUBLISHED_CONFIG);
-  return predict('published jina-embeddings-v4', config, backend, free, {
-    weightBytes: 2,
-    ...PUBLISHED_ADAPTERS,
-    tokenizerTokens: config.decoder.vocabSize,
-  });
+  return predict(
+    'published jina-embeddings-v4',
+    config,
+    { backend, free, batches },
+    {
+      weightBytes: 2,
+      ...PUBLISHED_ADAPTERS,
+      tokenizerTokens: config.decoder.vocabSize,
+    },
+  );
 }
 
 function predict(
   name: string,
   config: ModelConfig,
-  backend: BackendName,
-  free: number | null,
+  { backend, free, batches = PLANNED_BATCHES }: Circumstances,
   measures: Measures,
 ): Prediction {
   const spec = modelSpec(config);
-  const plans = planMemory({ config, spec, backend, tokens: PLANNED_TOKENS, ...measures });
+  const plans = planMemory({ config, spec, backend, batches, ...measures });
   const fits = (residence: MemoryPlan['residence']) => {
     try {
       chooseResidence(residence, backend, plans, free);
@@ -63,7 +88,7 @@ function predict(
   };
   return {
     name: `${name}, ${(parameterCount(spec) / 1e6).toLocaleString('en-US', { maximumFractionDigits: 1 })} million parameters`,
-    peaks: plans.map(({ residence, total }) => ({ residence, bytes: total, fits: fits(residence) })),
+    peaks: plans.map(({ total, ...parts }) => ({ ...parts, bytes: total, fits: fits(parts.residence) })),
     residence: chooseResidence('auto', backend, plans, free).residence,
   };
 }

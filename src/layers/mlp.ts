@@ -12,7 +12,7 @@ export const mlpSpec = (key: string, D: number, F: number, bias: boolean): SpecO
 });
 
 // The widest tensors of a model are the MLP's, and its rows do not know each other: a long stream goes through in parts.
-const ROWS_AT_ONCE = 4096;
+export const ROWS_AT_ONCE = 4096;
 
 /** SwiGLU feed-forward: down(silu(gate x) ⊙ up x).   x: [T, D] → [T, D] */
 export function mlp(p: Mlp, x: tf.Tensor2D): tf.Tensor2D {

@@ -16,7 +16,7 @@ import { findRevision, type HubFile, type HubRevision, listWanted } from './hub-
 import { withLock } from './hub-lock.ts';
 import { type OnDownload, progressMeter } from './hub-progress.ts';
 import { type HubRepo, isCommit } from './hub-repo.ts';
-import { isUnreachable } from './hub-request.ts';
+import { fileUrl, isUnreachable } from './hub-request.ts';
 import type { HubSettings } from './hub-settings.ts';
 
 export type HubOptions = {
@@ -125,8 +125,7 @@ async function fetchOne(
     onPlace(Math.min(at, file.size), 0);
     return isThere(blob, file.size);
   };
-  const path = file.path.split('/').map(encodeURIComponent).join('/');
-  const url = `${settings.endpoint}/${repo.name}/resolve/${commit}/${path}`;
+  const url = fileUrl(settings, repo, commit, file.path);
   try {
     if (!(await isDone())) {
       await withLock(cache.lock(file.etag), { signal, isDone }, () =>

@@ -58,6 +58,10 @@ export async function retrying<T>(
   }
 }
 
+/** Where a file of a commit is read. */
+export const fileUrl = ({ endpoint }: HubSettings, { name }: HubRepo, commit: string, path: string): string =>
+  `${endpoint}/${name}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+
 /**
  * One request. The answer is good (or has the status `also`, which the caller understands), or it throws: `PassingFault` when
  * it may be tried again, else `SourceError`.

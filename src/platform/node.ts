@@ -14,6 +14,7 @@ import { nodeEngines } from './engines-node.ts';
 import { fetchBytes, isHttp } from './fetch-bytes.ts';
 import { hubFolder } from './hub-download.ts';
 import type { OnDownload } from './hub-progress.ts';
+import { lookAtHub } from './hub-remote.ts';
 import { parseHubRepo } from './hub-repo.ts';
 import { hubSettings } from './hub-settings.ts';
 import { openFolder } from './node-files.ts';
@@ -48,6 +49,15 @@ export const nodeDoorWith = (options: NodeOptions = {}): Door => ({
 });
 
 export const nodeDoor: Door = nodeDoorWith();
+
+/** A checkpoint to be described, not run: of a repository on the hub only what is read comes over the line. */
+export async function openToLook(source: string | null, signal?: AbortSignal): Promise<FileTree> {
+  if (source === null) return nodeDoor.openDefault();
+  const repo = isHttp(source) || existsSync(pathOf(source)) ? null : parseHubRepo(source);
+  return repo === null
+    ? nodeDoor.openTree(source, signal)
+    : lookAtHub(await hubSettings(process.env), repo, signal);
+}
 
 /** Texts and images into one vector space. `using model = await JinaEmbeddings.load(folder)` frees it at the end of the block. */
 export class JinaEmbeddings extends EmbedderCore {

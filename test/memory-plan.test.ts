@@ -1,0 +1,131 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import { activationBytes, type PlannedBatch } from '../src/activation-plan.ts';
+import { chooseResidence, planMemory } from '../src/memory-plan.ts';
+import { modelSpec } from '../src/params.ts';
+import type { Grid } from '../src/vision/windows.ts';
+import { startBackend } from './support/backends.ts';
+import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
+import { randomAdapter, randomModel } from './support/random-model.ts';
+
+// The plan mirrors the code tidy by tidy; here it is held against the tensors that TF.js has alive, views counted once.
+
+type Handle = { readonly dataId: object; readonly size: number };
+type Tracking = { trackTensor(t: Handle, ...rest: unknown[]): void; disposeTensor(t: Handle): void };
+
+/** The most bytes that tensors made during `f` occupy at once. */
+async function mostAlive(f: () => Promise<void>): Promise<number> {
+  const engine = tf.engine() as unknown as Tracking;
+  const { trackTensor, disposeTensor } = engine;
+  const handles = new Map<object, number>();
+  let alive = 0;
+  let most = 0;
+  engine.trackTensor = function (t, ...rest) {
+    const known = handles.get(t.dataId) ?? 0;
+    handles.set(t.dataId, known + 1);
+    if (known === 0) alive += 4 * t.size;
+    most = Math.max(most, alive);
+    return trackTensor.call(this, t, ...rest);
+  };
+  engine.disposeTensor = function (t) {
+    const known = handles.get(t.dataId) ?? 0;
+    if (known === 1) alive -= 4 * t.size;
+    if (known > 0) handles.set(t.dataId, known - 1);
+    return disposeTensor.call(this, t);
+  };
+  try {
+    await f();
+  } finally {
+    Object.assign(engine, { trackTensor, disposeTensor });
+  }
+  return most;
+}
+
+beforeAll(() => startBackend('wasm'));
+
+const config = geometryConfig(narrowed(GEOMETRIES.published));
+const spec = modelSpec(config);
+
+/** Runs a batch and says how far the plan is from what was alive. */
+async function plannedToAlive({ texts, images }: PlannedBatch, adapter: string | null): Promise<number> {
+  const model = randomModel(config);
+  if (adapter) model.addAdapter(randomAdapter(config, adapter, 8, 'none'));
+  const { image, visionStart } = config.tokens;
+  const frame = new Array(8).fill(3);
+  const sequences = [
+    ...texts.map((tokens) => ({ ids: new Int32Array(tokens).fill(3), grids: [] as Grid[] })),
+    ...images.map((grid) => ({
+      ids: Int32Array.from([
+        ...frame,
+        visionStart,
+        ...new Array((grid[1] * grid[2]) / 4).fill(image),
+        ...frame,
+      ]),
+      grids: [grid],
+    })),
+  ];
+  const patches = images.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+  const pixelValues = new Float32Array(patches * config.vision.patchValues).fill(0.1);
+  const alive = await mostAlive(async () => {
+    const seen = images.length ? await model.see({ pixelValues, grids: images }) : null;
+    (await model.forward(sequences, { seen, adapter })).dispose();
+    seen?.dispose();
+  });
+  model.dispose();
+  const form = { packed: false, rank: adapter ? 8 : 0 };
+  return activationBytes(config, spec, { texts, images }, form) / alive;
+}
+
+test.each<[string, PlannedBatch]>([
+  ['short texts', { texts: [64, 64, 64, 64], images: [] }],
+  ['texts of many lengths', { texts: [10, 200, 33, 33, 7], images: [] }],
+  ['a long text, attended in parts', { texts: [3000], images: [] }],
+  ['a page', { texts: [], images: [[1, 32, 46]] }],
+  [
+    'small pictures',
+    {
+      texts: [],
+      images: [
+        [1, 8, 8],
+        [1, 8, 8],
+        [1, 12, 4],
+      ],
+    },
+  ],
+])('the plan of %s is what is alive, within 8 %%', async (_, batch) => {
+  for (const adapter of [null, 'lora']) {
+    const ratio = await plannedToAlive(batch, adapter);
+    expect(ratio, `adapter ${adapter}`).toBeGreaterThan(0.92);
+    expect(ratio, `adapter ${adapter}`).toBeLessThan(1.08);
+  }
+});
+
+test('on wasm, bfloat16 weights of the published model are refused before loading: its heap ends at 4 GB', () => {
+  const published = geometryConfig(GEOMETRIES.published);
+  const plans = planMemory({
+    config: published,
+    spec: modelSpec(published),
+    backend: 'wasm',
+    weightBytes: 2,
+    adapterCount: 3,
+    adapterRank: 32,
+    tokenizerTokens: 151_665,
+    batches: [{ texts: [64], images: [] }],
+  });
+  expect(() => chooseResidence('bfloat16', 'wasm', plans, 64e9)).toThrow(
+    /a WebAssembly heap ends at 4 GB; these would fit: streamed/,
+  );
+  expect(chooseResidence('auto', 'wasm', plans, 64e9).residence).toBe('streamed');
+});
+
+test('memory grows linearly with the length', () => {
+  const published = geometryConfig(GEOMETRIES.published);
+  const bytes = (tokens: number) =>
+    activationBytes(
+      published,
+      modelSpec(published),
+      { texts: [tokens], images: [] },
+      { packed: true, rank: 32 },
+    );
+  expect(bytes(65_536) / bytes(32_768)).toBeLessThan(2.05);
+});
