@@ -50,7 +50,7 @@ export type IconSet = {
   readonly icons: Readonly<
     Record<string, { readonly body: string; readonly width?: number; readonly height?: number }>
   >;
-  readonly aliases?: Readonly<Record<string, { readonly parent: string; readonly hFlip?: boolean }>>;
+  readonly aliases?: Readonly<Record<string, { readonly parent: string }>>;
   readonly chars?: Readonly<Record<string, string>>;
 };
 
@@ -71,6 +71,16 @@ export const codeOf = (characters: string): string =>
     .join('-');
 
 const VARIATION_SELECTOR = 0xfe0f;
+
+/** Where a name means something else in the set without code points (emojione, of 2016), by code; null: it has no such drawing. */
+const CORRECTIONS: Readonly<Record<string, string | null>> = {
+  '1f199': 'up-text-button', // its up-button points upwards
+  '1f635': 'dizzy-face', // renamed by Unicode
+  '1f997': null, // its cricket is the game
+  '1f3cf': 'cricket',
+  '1f471-200d-2642': null, // its blond-haired person was meant for all
+  '1f1e8-1f1e8': 'flag-for-cocos-islands',
+};
 const COMPONENTS = 'component';
 
 /** One table out of all sources, in emojibase's order (the order of CLDR's charts). Skin tones are dropped. */
@@ -144,8 +154,10 @@ function findDrawings(
       STYLES.flatMap((style, s) => {
         const { icons, aliases, chars } = sets[style];
         const direct = byChars[s].get(code);
-        const icon = direct ?? (chars ? undefined : wanted.find((n) => n in icons || n in (aliases ?? {})));
-        return icon === undefined ? [] : [[style, icon]];
+        const named = () => wanted.find((n) => n in icons || n in (aliases ?? {}));
+        const corrected = code in CORRECTIONS ? CORRECTIONS[code] : named();
+        const icon = chars ? direct : corrected;
+        return icon ? [[style, icon]] : [];
       }),
     );
   });
@@ -165,8 +177,8 @@ function namesByIcon(
   { aliases = {} }: IconSet,
 ): ReadonlyMap<string, readonly string[]> {
   const also = new Map<string, string[]>();
-  for (const [alias, { parent, hFlip }] of Object.entries(aliases)) {
-    if (!hFlip) also.set(parent, [...(also.get(parent) ?? []), alias]);
+  for (const [alias, { parent }] of Object.entries(aliases)) {
+    also.set(parent, [...(also.get(parent) ?? []), alias]);
   }
   return new Map([...chars].map(([code, icon]) => [code, [icon, ...(also.get(icon) ?? [])]]));
 }
@@ -182,20 +194,22 @@ export const slug = (name: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '');
 
+/** Emoji that share a drawing in any style, also by way of a third one, get the index of the first of them. */
 function findTwins(drawings: readonly Emoji['drawings'][], sets: EmojiSources['sets']): readonly number[] {
-  const first = new Map<string, number>();
-  return drawings.map((drawn, i) => {
-    const bodies = Object.entries(drawn).map(([style, icon]) => svgBody(sets[style as Style], icon));
-    const twin = bodies.reduce((least, body) => Math.min(least, first.get(body) ?? i), i);
-    for (const body of bodies) if (!first.has(body)) first.set(body, twin);
-    return twin;
+  const twins = [...drawings.keys()];
+  const owner = new Map<string, number>();
+  drawings.forEach((drawn, i) => {
+    for (const [style, icon] of Object.entries(drawn)) {
+      const body = svgBody(sets[style as Style], icon);
+      const other = twins[owner.get(body) ?? i];
+      const [first, later] = [Math.min(other, twins[i]), Math.max(other, twins[i])];
+      owner.set(body, i);
+      if (first !== later) for (let k = 0; k <= i; k++) if (twins[k] === later) twins[k] = first;
+    }
   });
+  return twins;
 }
 
-/** Inside of the `<svg>` of a drawing; mirrored drawings of a set are groups of their own. */
-export function svgBody(set: IconSet, icon: string, width = 0): string {
-  const alias = set.aliases?.[icon];
-  if (!alias) return set.icons[icon].body;
-  const body = svgBody(set, alias.parent, width);
-  return alias.hFlip ? `<g transform="translate(${width} 0) scale(-1 1)">${body}</g>` : body;
-}
+/** Inside of the `<svg>` of a drawing, under any of its names. */
+export const svgBody = ({ icons, aliases }: IconSet, icon: string): string =>
+  icons[aliases?.[icon]?.parent ?? icon].body;

@@ -13,12 +13,29 @@ import type { PackageReader } from './packages.ts';
 export type IconFile = IconSet & { readonly width: number; readonly height: number };
 export type IconFiles = Readonly<Record<Style, IconFile>>;
 
+type Alias = {
+  readonly parent: string;
+  readonly hFlip?: boolean;
+  readonly vFlip?: boolean;
+  readonly rotate?: number;
+};
+
 /** Iconify sets; `chars` is left out where the set has none. */
 export async function readIcons(packages: PackageReader): Promise<IconFiles> {
   const files = STYLES.map(async (style) => {
-    const icons = await packages.json<IconFile>(`@iconify-json/${style}/icons.json`);
+    const icons = await packages.json<IconFile & { aliases: Readonly<Record<string, Alias>> }>(
+      `@iconify-json/${style}/icons.json`,
+    );
     const chars = await packages.json<Record<string, string>>(`@iconify-json/${style}/chars.json`);
-    return [style, { ...icons, chars: Object.keys(chars).length > 0 ? chars : undefined }] as const;
+    const aliases = Object.entries(icons.aliases).filter(([, a]) => !(a.hFlip || a.vFlip || a.rotate));
+    return [
+      style,
+      {
+        ...icons,
+        aliases: Object.fromEntries(aliases), // other names of a drawing, not turned copies of it
+        chars: Object.keys(chars).length > 0 ? chars : undefined,
+      },
+    ] as const;
   });
   return Object.fromEntries(await Promise.all(files)) as IconFiles;
 }

@@ -28,7 +28,7 @@ export async function renderDrawings(
 
 export function svgOf(set: IconFile, icon: string): string {
   const { width = set.width, height = set.height } = set.icons[set.aliases?.[icon]?.parent ?? icon];
-  const body = svgBody(set, icon, width);
+  const body = svgBody(set, icon);
   return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${body}</svg>`;
 }
 
