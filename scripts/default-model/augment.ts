@@ -95,9 +95,13 @@ function randomBackground(random: () => number, within: (low: number, high: numb
   };
 }
 
-/** A drawing seen in a view, as a picture of `size` × `size` pixels. */
-export function drawView({ side, data }: Drawing, view: View, size: number): RgbImage {
-  const out = new Uint8ClampedArray(size * size * 3);
+/** A drawing seen in a view, as a picture of `size` × `size` pixels; they are written into `out` where it is given. */
+export function drawView(
+  { side, data }: Drawing,
+  view: View,
+  size: number,
+  out = new Uint8ClampedArray(size * size * 3),
+): RgbImage {
   const { from, to, angle: slope, noise } = view.background;
   const [m0, m1, m2, t0, m3, m4, m5, t1, m6, m7, m8, t2] = view.colour;
   // Picture → drawing: the inverse of scale, rotation, shift, about both middles.
@@ -165,7 +169,7 @@ export function drawView({ side, data }: Drawing, view: View, size: number): Rgb
     }
   }
   if (view.blur > 0) blur(out, size, view.blur);
-  return { width: size, height: size, data: new Uint8Array(out.buffer) };
+  return { width: size, height: size, data: new Uint8Array(out.buffer, out.byteOffset, out.length) };
 }
 
 const clamp = (x: number, most: number): number => Math.max(0, Math.min(x, most));

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { byteLevelTokenizer, tokenizerConfig } from '../../bench/make-checkpoint/tokenizer-files.ts';
+import { randomStream } from '../../src/adapters/combine/random-stream.ts';
+import { patchify } from '../../src/image/patchify.ts';
 import { createTokenizer } from '../../src/text/tokenizer.ts';
 import { localeShares, MAJOR_LOCALES } from './locales.ts';
 import { createSampler, type SamplerOptions } from './sampler.ts';
@@ -56,6 +58,18 @@ test('shapes: 16 patches an image, ids with their prefix cut to the length', () 
   expect(passages.length).toBeGreaterThan(0);
   expect(passages.length).toBeLessThan(10);
   expect(styles).not.toContain('noto');
+});
+
+test('pictures below each other have the patches of the pictures, in their order', () => {
+  const random = randomStream(1, 'pixels');
+  const data = Uint8Array.from({ length: 3 * 56 * 56 * 3 }, () => 256 * random());
+  const size = data.length / 3;
+  const tall = patchify({ width: 56, height: 3 * 56, data }, options.patches).pixelValues;
+  for (let i = 0; i < 3; i++) {
+    const one = { width: 56, height: 56, data: data.subarray(i * size, (i + 1) * size) };
+    const { pixelValues } = patchify(one, options.patches);
+    expect(tall.subarray(i * 16 * 1176, (i + 1) * 16 * 1176)).toEqual(pixelValues);
+  }
 });
 
 test('no text of a held-out pair is drawn, and two texts of an emoji are of two languages', () => {

@@ -161,27 +161,30 @@ function namedPairs(
   const B = emoji.length;
   const out = new Uint8Array(B * B);
   drawn.forEach(({ locale, phrase }, i) => {
-    const lists = phrase.words.map((word) => new Set(ownersOf(locale, word)));
+    const lists = phrase.words.map((word) => ownersOf(locale, word));
     for (let j = 0; j < B; j++) {
       const alike = classes[emoji[i]] === classes[emoji[j]];
-      if (alike || lists.every((owners) => owners.has(emoji[j]))) out[i * B + j] = 1;
+      if (alike || lists.every((owners) => owners.includes(emoji[j]))) out[i * B + j] = 1;
     }
   });
   return out;
 }
 
+/** All pictures one below the other are one tall picture: its patches are those of the pictures, in their order. */
 function drawBatch(
   { drawings, imageSize, patches }: SamplerOptions,
   emoji: Int32Array,
   styles: readonly Style[],
   random: () => number,
 ): Pick<Batch, 'pixelValues' | 'grid'> {
-  const rows = (imageSize / patches.patchSize) ** 2 * 3 * patches.temporalPatchSize * patches.patchSize ** 2;
-  const pixelValues = new Float32Array(emoji.length * rows);
+  const size = imageSize * imageSize * 3;
+  const pixels = new Uint8ClampedArray(emoji.length * size);
   emoji.forEach((e, i) => {
-    const picture = drawView(drawings.of(styles[i], e)!, randomView(random), imageSize);
-    pixelValues.set(patchify(picture, patches).pixelValues, i * rows);
+    const place = pixels.subarray(i * size, (i + 1) * size);
+    drawView(drawings.of(styles[i], e)!, randomView(random), imageSize, place);
   });
+  const data = new Uint8Array(pixels.buffer);
+  const { pixelValues } = patchify({ width: imageSize, height: emoji.length * imageSize, data }, patches);
   const side = imageSize / patches.patchSize;
   return { pixelValues, grid: [1, side, side] };
 }
