@@ -10,7 +10,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
-          include: ['{src,kernels,weights,test}/**/*.test.ts'],
+          include: ['{src,kernels,weights,test,scripts}/**/*.test.ts'],
           exclude: ['test/platform/**', 'node_modules/**'],
         },
       },

@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { randomStream } from '../../src/adapters/combine/random-stream.ts';
+import { drawView, PLAIN_VIEW, plainBackground, randomView, type View } from './augment.ts';
+import type { Drawing } from './drawings.ts';
+
+const SIDE = 8;
+const drawing = (colour: (x: number, y: number) => readonly number[]): Drawing => {
+  const data = new Uint8Array(SIDE * SIDE * 4);
+  for (let i = 0; i < SIDE * SIDE; i++) data.set(colour(i % SIDE, Math.floor(i / SIDE)), i * 4);
+  return { side: SIDE, data };
+};
+const full: View = { ...PLAIN_VIEW, scale: [1, 1] };
+const at = ({ data, width }: { data: Uint8Array; width: number }, x: number, y: number) => [
+  ...data.slice((y * width + x) * 3, (y * width + x) * 3 + 3),
+];
+
+test('a full view of the same size is the drawing over its background', () => {
+  const picture = drawView(
+    drawing((x, y) => (x < 4 ? [x * 20, y * 20, 7, 255] : [64, 0, 0, 128])),
+    full,
+    SIDE,
+  );
+  expect(at(picture, 3, 5)).toEqual([60, 100, 7]);
+  expect(at(picture, 6, 2)).toEqual([191, 127, 127]); // 64 + (1 − 128/255) · 255
+});
+
+test('a quarter turn goes clockwise, a shift to the right and down, scale leaves a margin', () => {
+  const corner = drawing((x, y) => (x < 4 && y < 4 ? [0, 0, 0, 255] : [0, 0, 0, 0]));
+  const dark = (view: View, x: number, y: number) => at(drawView(corner, view, SIDE), x, y)[0] < 128;
+  expect(dark(full, 1, 1)).toBe(true);
+  const turned = { ...full, angle: Math.PI / 2 };
+  expect([dark(turned, 1, 1), dark(turned, 6, 1), dark(turned, 1, 6)]).toEqual([false, true, false]);
+  const shifted: View = { ...full, shift: [0.5, 0.5] };
+  expect([dark(shifted, 1, 1), dark(shifted, 6, 6), dark(shifted, 6, 1)]).toEqual([false, true, false]);
+  const small: View = { ...full, scale: [0.5, 0.5] };
+  expect([dark(small, 1, 1), dark(small, 3, 3)]).toEqual([false, true]);
+});
+
+test('colours change by the matrix and never leave what alpha allows', () => {
+  const half = drawing(() => [100, 50, 0, 128]);
+  const view: View = {
+    ...full,
+    background: plainBackground(0),
+    colour: [0, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, -50],
+  };
+  expect(at(drawView(half, view, SIDE), 4, 4)).toEqual([50, 128, 0]);
+});
+
+test('blur keeps what is even and spreads what is not', () => {
+  const dot = drawing((x, y) => (x === 4 && y === 4 ? [90, 90, 90, 255] : [0, 0, 0, 255]));
+  const picture = drawView(dot, { ...full, blur: 1 / 3 }, SIDE);
+  for (const [x, y] of [
+    [3, 3],
+    [4, 4],
+    [5, 3],
+  ])
+    expect(at(picture, x, y)).toEqual([10, 10, 10]);
+  expect(at(picture, 2, 4)).toEqual([0, 0, 0]);
+});
+
+test('random views: the same for a seed, others for another, and the drawing stays in sight', () => {
+  const red = drawing(() => [255, 0, 0, 255]);
+  const view = (seed: number) => randomView(randomStream(seed, 'view'));
+  expect(view(1)).toEqual(view(1));
+  expect(view(1)).not.toEqual(view(2));
+  for (let seed = 0; seed < 50; seed++) {
+    const [r, , b] = at(drawView(red, view(seed), 28), 14, 14);
+    expect(r - b, `seed ${seed}`).toBeGreaterThan(60);
+  }
+});
