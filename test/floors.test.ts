@@ -32,6 +32,20 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
       'src/errors.ts',
     ],
   ],
+  [
+    'src/layers-api/',
+    [
+      'src/layers-api/',
+      'src/vision/',
+      'src/decoder/',
+      'src/heads/',
+      'src/layers/',
+      'src/params.ts',
+      'src/model-config.ts',
+      'kernels/',
+      'src/errors.ts',
+    ],
+  ],
   ['src/device', ['src/device', 'kernels/', 'src/errors.ts']],
 ];
 
