@@ -36,6 +36,7 @@ const flags = new Command('blocks.bench')
   .option('--tokens <list>', 'lengths of the sequence', '16,64,512')
   .option('--runs <n>', 'timed runs of a case', Number, 9)
   .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
+  .option('--ort <folder>', 'onnxruntime-web: times its bare matrix products too (published geometry)')
   .parse()
   .opts<{
     device: BackendName;
@@ -44,6 +45,7 @@ const flags = new Command('blocks.bench')
     tokens: string;
     runs: number;
     python?: string;
+    ort?: string;
   }>();
 
 const ALLOWED = 1e-4; // of the largest value of the result
@@ -66,10 +68,12 @@ async function benchBlock(T: number): Promise<void> {
   const ours: number[] = [];
   const slow: number[] = [];
   const torch: number[] = [];
+  const ort: number[] = [];
+  const rounds = flags.python || flags.ort ? ROUNDS : 1;
   let busy = 0;
-  for (let round = 0; round < (flags.python ? ROUNDS : 1); round++) {
+  for (let round = 0; round < rounds; round++) {
     busy = Math.max(busy, await busyCores());
-    const runs = Math.ceil(flags.runs / (flags.python ? ROUNDS : 1));
+    const runs = Math.ceil(flags.runs / rounds);
     const times = await inTurns(
       { op: () => finished(run), composed: () => finished(() => composed(run)) },
       { runs },
@@ -77,6 +81,7 @@ async function benchBlock(T: number): Promise<void> {
     ours.push(times.op.ms);
     slow.push(times.composed.ms);
     if (flags.python) torch.push(pythonMs(flags.python, T, runs));
+    if (flags.ort) ort.push(ortMs(flags.ort, T, runs));
     busy = Math.max(busy, await busyCores());
   }
   tf.dispose(x);
@@ -92,6 +97,10 @@ async function benchBlock(T: number): Promise<void> {
     ...(flags.python && {
       torchMs: timesOf(torch).ms,
       ratioToTorch: busy <= QUIET ? timesOf(torch).ms / ms : null, // null: not alone on the machine, so there is no ratio
+    }),
+    ...(flags.ort && {
+      ortProductsMs: timesOf(ort).ms,
+      ratioToOrtProducts: busy <= QUIET ? timesOf(ort).ms / ms : null,
     }),
     error,
     busyCores: busy,
@@ -148,6 +157,13 @@ function python(command: string, args: readonly string[]): Record<string, unknow
 function pythonMs(command: string, T: number, runs: number): number {
   const args = ['--geometry', flags.geometry, '--tokens', String(T), '--runs', String(runs)];
   return python(command, args)[0].ms as number;
+}
+
+/** The seven matrix products of a published block in onnxruntime-web: less work than the block that is timed beside them. */
+function ortMs(folder: string, T: number, runs: number): number {
+  const script = fileURLToPath(new URL('reference/ort-web.mjs', import.meta.url));
+  const args = ['--ort', folder, '--tokens', T, '--threads', flags.threads, '--runs', runs].map(String);
+  return JSON.parse(execFileSync(process.execPath, [script, ...args], { encoding: 'utf8' })).ms as number;
 }
 
 /** Both write the same block: block 0 of the embedded checkpoint with its retrieval adapter, on x[t, d] = sin(t · D + d). */

@@ -1,3 +1,8 @@
+export { type CombineOptions, combineAdapters } from './adapters/combine/combine-adapters.ts';
+export { COMBINATION_TYPES, type CombinationType } from './adapters/combine/recipe.ts';
+export { type AdapterEffect, adapterEffect } from './adapters/inspect/adapter-effect.ts';
+export { type AdapterComparison, compareAdapters } from './adapters/inspect/compare-adapters.ts';
+export { type AdapterReport, inspectAdapter } from './adapters/inspect/inspect-adapter.ts';
 export type { Adapter } from './adapters/with-adapters.ts';
 export { weigh, withAdapters } from './adapters/with-adapters.ts';
 export { Config, type DeviceName, type OutputPrecision, type Settings } from './config.ts';

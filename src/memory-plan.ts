@@ -118,7 +118,7 @@ const WASM_HEAP = 3.2e9;
 
 /** Whether a residence can run at all on this backend, whatever the machine has. */
 const fitsBackend = (backend: BackendName, plan: MemoryPlan): boolean =>
-  backend !== 'wasm' || plan.residence !== 'float32' || plan.weights < WASM_HEAP;
+  backend !== 'wasm' || plan.residence === 'streamed' || plan.weights < WASM_HEAP;
 
 /** How much of the free memory a choice of ours may take: the user's other programs want to live. */
 const SHARE = 0.6;

@@ -19,6 +19,7 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
   ['src/vision/', ['src/vision/', 'src/layers/', 'kernels/', 'src/model-config.ts', 'src/errors.ts']],
   ['src/decoder/', ['src/decoder/', 'src/layers/', 'kernels/', 'src/model-config.ts', 'src/errors.ts']],
   ['src/heads/', ['src/heads/', 'src/layers/', 'kernels/', 'src/errors.ts']],
+  ['src/plot/', ['src/plot/']],
   ['src/output/', ['src/output/', 'src/config.ts', 'src/errors.ts']],
   [
     'src/evaluate/',

@@ -1,27 +1,34 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Gemm } from '../wasm/gemm.ts';
+import { addressOf, emptyTensor, wasmBackend } from '../wasm/heap.ts';
 import { type AttentionAttrs, type AttentionInputs, attendRuns, type BatchedMatMul } from './attention.ts';
 
 /**
- * The truth with its batched matmuls taken apart. The stock wasm backend multiplies batches with a plain loop, ten to
- * twenty times slower than the SIMD library it uses for single matrices (bench/README.md).
+ * The truth with its batched matmuls by our own product, head after head in place. The stock backend multiplies batches
+ * with a plain loop, ten to twenty times slower than single matrices (bench/README.md).
  */
-export const wasmAttention = (inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D =>
-  attendRuns(inputs, attrs, oneByOne);
+export const wasmAttention =
+  (gemm: Gemm) =>
+  (inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D =>
+    attendRuns(inputs, attrs, oneByOne(gemm));
 
-const WORTH_TAKING_APART = 1 << 22;
-
-const oneByOne: BatchedMatMul = (a, b) => {
-  const [B, m, k] = a.shape;
-  const n = b.shape[2];
-  // Setting the library up costs about as much as multiplying a small matrix: windows and short texts stay batched.
-  if (B > 1 && m * k * n < WORTH_TAKING_APART) return tf.matMul(a, b);
-  if (B === 1) return tf.reshape(tf.matMul(tf.reshape(a, [m, k]), tf.reshape(b, [k, n])), [1, m, n]);
-  const parts = Array.from({ length: B }, (_, i) =>
-    tf.tidy(() => {
-      const left: tf.Tensor2D = tf.reshape(tf.slice(a, [i, 0, 0], [1, m, k]), [m, k]);
-      const right: tf.Tensor2D = tf.reshape(tf.slice(b, [i, 0, 0], [1, k, n]), [k, n]);
-      return tf.matMul(left, right);
-    }),
-  );
-  return tf.reshape(tf.concat(parts, 0), [B, m, n]);
-};
+const oneByOne =
+  (gemm: Gemm): BatchedMatMul =>
+  (a, b) => {
+    const backend = wasmBackend();
+    const [batch, m, k] = a.shape;
+    const n = b.shape[2];
+    const c = emptyTensor<tf.Tensor3D>(backend, [batch, m, n]);
+    const [from, by, to] = [a, b, c].map((t) => addressOf(backend, t));
+    for (let i = 0; i < batch; i++) {
+      gemm.multiply({
+        m,
+        n,
+        k,
+        a: { address: from + 4 * i * m * k, stride: 4 * k },
+        b: { address: by + 4 * i * k * n, stride: 4 * n },
+        c: { address: to + 4 * i * m * n, stride: 4 * n },
+      });
+    }
+    return c;
+  };

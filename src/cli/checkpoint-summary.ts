@@ -1,4 +1,4 @@
-import { listAdapterFiles } from '../../weights/adapter-files.ts';
+import { type AdapterFile, listAdapterFiles } from '../../weights/adapter-files.ts';
 import type { FileTree } from '../../weights/byte-source.ts';
 import { openCheckpoint } from '../../weights/checkpoint.ts';
 import { elementCount } from '../../weights/dtypes.ts';
@@ -50,7 +50,7 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
   const stored: Record<string, number> = {};
   for (const { dtype, byteLength } of checkpoint.entries.values())
     stored[dtype] = (stored[dtype] ?? 0) + byteLength;
-  const adapters = await summarizeAdapters(tree, config, signal);
+  const adapters = summarizeAdapters(await listAdapterFiles(tree, { taskNames: config.taskNames, signal }));
   const total = parameterCount(spec);
   return {
     model: tree.name,
@@ -77,12 +77,7 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
   };
 }
 
-async function summarizeAdapters(
-  tree: FileTree,
-  { taskNames }: ModelConfig,
-  signal: AbortSignal,
-): Promise<readonly AdapterSummary[]> {
-  const files = await listAdapterFiles(tree, { taskNames, signal });
+export function summarizeAdapters(files: readonly AdapterFile[]): readonly AdapterSummary[] {
   return files.map(({ task, config, modules }) => {
     const pairs = [...modules.values()];
     return {

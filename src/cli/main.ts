@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { adaptersCommand } from './adapters.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { embedCommand } from './embed.ts';
@@ -28,6 +29,7 @@ function buildProgram(signal: AbortSignal): Command {
     embedCommand,
     similarityCommand,
     infoCommand,
+    adaptersCommand,
     evaluateCommand,
     doctorCommand,
     demoCommand,

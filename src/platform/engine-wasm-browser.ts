@@ -1,5 +1,7 @@
+import { startGemmThreads } from '../../kernels/wasm/start-threads.ts';
 import type { Engine, EngineOptions, EngineReport } from '../device-engine.ts';
 import { DeviceError } from '../errors.ts';
+import { spawnThread } from './gemm-thread-browser.ts';
 
 const MOST_THREADS = 4; // the pool of the published wasm build never has more
 
@@ -53,6 +55,7 @@ async function start(wasmPath: string | undefined, options: EngineOptions = {}):
   const ready = await withCores(2 * threads, () => tf.setBackend('wasm'));
   if (!ready)
     throw new DeviceError(`the WebAssembly backend does not start here; its files are at ${folder}`);
+  await startGemmThreads(tf.backend(), threads, spawnThread);
   return report(getThreadsCount());
 }
 

@@ -1,6 +1,8 @@
 import os from 'node:os';
+import { startGemmThreads } from '../../kernels/wasm/start-threads.ts';
 import type { Engine, EngineOptions, EngineReport } from '../device-engine.ts';
 import { loadWasm } from './engine-wasm-threads.ts';
+import { spawnThread } from './gemm-thread-node.ts';
 
 const MOST_THREADS = 4; // the pool of the published wasm build never has more
 
@@ -43,6 +45,7 @@ async function start(options?: EngineOptions): Promise<EngineReport> {
     const backend = new Backend(await loadWasm(threads));
     tf.removeBackend('wasm');
     tf.registerBackend('wasm', () => backend, 2);
+    await startGemmThreads(backend, threads, spawnThread);
     return report(wasm.getThreadsCount());
   } catch (error) {
     // The stock loader is still registered.

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Gemm, Product } from '../wasm/gemm.ts';
+import { addressOf, emptyTensor, type WasmBackend, wasmBackend } from '../wasm/heap.ts';
+import type { LinearInputs } from './linear.ts';
+import type { Matrix } from './matrix.ts';
+import { isBfloat } from './wasm-store.ts';
+
+/**
+ * The bias joins the first product, bfloat16 is widened inside it, and low-rank terms are added to its result in place.
+ * Ladder, one decoder block of the published size at 64 tokens: bench/README.md, "WebAssembly".
+ */
+export const wasmLinear =
+  (gemm: Gemm) =>
+  ({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D => {
+    const backend = wasmBackend();
+    const y = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], weight.outSize]);
+    multiply(gemm, backend, x, weight, y, { bias: bias ? addressOf(backend, bias) : 0 });
+    for (const { a, b, scale, activation } of lora) {
+      const low = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], a.outSize]);
+      multiply(gemm, backend, x, a, low, {});
+      const mid = activation === 'relu' ? tf.relu(low) : low;
+      multiply(gemm, backend, mid, b, y, { accumulate: true, alpha: scale });
+    }
+    return y;
+  };
+
+function multiply(
+  gemm: Gemm,
+  backend: WasmBackend,
+  x: tf.Tensor2D,
+  weight: Matrix,
+  y: tf.Tensor2D,
+  rest: Pick<Product, 'bias' | 'accumulate' | 'alpha'>,
+): void {
+  const [m, k] = x.shape;
+  const n = weight.outSize;
+  // A tensor's address is taken after the last allocation: nothing moves, but `dense` may bring a tensor here.
+  const b = isBfloat(weight)
+    ? { layout: 'bfloat16Columns' as const, b: { address: addressOf(backend, weight.words), stride: 2 * k } }
+    : { layout: 'rows' as const, b: { address: addressOf(backend, weight.dense()), stride: 4 * n } };
+  gemm.multiply({
+    m,
+    n,
+    k,
+    a: { address: addressOf(backend, x), stride: 4 * k },
+    ...b,
+    c: { address: addressOf(backend, y), stride: 4 * n },
+    ...rest,
+  });
+}
