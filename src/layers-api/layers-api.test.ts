@@ -1,3 +1,4 @@
+import '@tensorflow/tfjs-backend-cpu'; // some cases make tensors before a suite starts its backend
 import * as tf from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { describe, expect, test } from 'vitest';
