@@ -25,6 +25,7 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
     'src/evaluate/',
     [
       'src/evaluate/',
+      'src/plot/',
       'src/jina-embeddings.ts',
       'src/options.ts',
       'src/output/',
