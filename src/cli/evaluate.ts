@@ -7,6 +7,7 @@ import { count, duration, inputsOf } from './amounts.ts';
 import { readCollection, readLabelled, readPairs } from './evaluation-data.ts';
 import { reportJson, reportTable } from './evaluation-report.ts';
 import { UsageError } from './exit.ts';
+import { htmlName, writeHtml } from './html-file.ts';
 import { openModel, settingsOf } from './open-model.ts';
 import { notEmpty, wholeNumber } from './option-values.ts';
 import {
@@ -24,6 +25,7 @@ import { action, type Session } from './session.ts';
 type EvaluateOptions = Omit<ModelOptions, 'task' | 'dim'> & {
   readonly task?: readonly string[];
   readonly dim?: readonly number[];
+  readonly html?: string;
   readonly split: string;
   readonly depth?: number;
   readonly allowMissing?: boolean;
@@ -132,7 +134,8 @@ function evaluation(
       'Matryoshka size to evaluate; repeatable (default: all)',
       (word, list?: number[]) => [...(list ?? []), wholeNumber(word)],
     );
-  return addRunOptions(command).action(
+  addRunOptions(command).option('--html <file>', 'a report with plots, as a web page', htmlName);
+  return command.action(
     action<EvaluateOptions>(signal, async (options, session, args) =>
       evaluate(await read(args, options, session), options, session),
     ),
@@ -156,6 +159,10 @@ async function evaluate(run: Evaluation, options: EvaluateOptions, session: Sess
     onProgress: progress.update,
   }).finally(progress.stop);
   const seconds = (performance.now() - begin) / 1000;
+  await writeHtml(options.html, async () => {
+    const { evaluationPage } = await import('../evaluate/evaluation-page.ts');
+    return evaluationPage(report, model.name);
+  });
   const randomWeights = await saysRandom(options.model);
   if (options.json || terminal.columns === null) {
     const about = { model: model.name, randomWeights, backend: model.device.backend, seconds };

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -106,7 +106,8 @@ test('retrieval with multi-vectors, one adapter, another split', async () => {
 
 test('similarity, classification and clustering', async () => {
   const one = ['--task', 'text-matching', '--dim', '64', '--dim', '16'];
-  const pairs = await evaluated('similarity', file('pairs.csv'), ...one);
+  const pairs = await evaluated('similarity', file('pairs.csv'), ...one, '--html', file('page.html'));
+  expect(await readFile(file('page.html'), 'utf8')).toContain('<svg');
   expect(pairs.scores.map((s) => s.size)).toEqual([16, 64]);
   for (const { metrics } of pairs.scores) expect(metrics.pearson).toBeGreaterThan(0.5);
   const classes = await evaluated(
