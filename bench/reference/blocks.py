@@ -43,6 +43,7 @@ def report(case, times, tokens, **more):
         "case": case,
         "ms": round(ms, 3),
         "best": round(min(times), 3),
+        "times": [round(t, 3) for t in times],
         "tokens_per_s": round(tokens / ms * 1000, 2),
         **more,
         "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3),
@@ -79,7 +80,7 @@ def whole_text(g, runs, texts=8, length=64):
         return torch.nn.functional.normalize(hidden.mean(1), dim=-1)  # [B, D]
 
     what = f"whole text, {texts} x {length} tokens, {g['layers']} layers"
-    report(what, timed(run, runs, 0), texts * length)
+    report(what, timed(run, runs), texts * length)
 
 
 def whole_image(g, runs, rows=46, columns=64):
@@ -113,7 +114,7 @@ def whole_image(g, runs, rows=46, columns=64):
         return torch.nn.functional.normalize(hidden[0, 4 : merged + 6].mean(0), dim=-1)
 
     what = f"whole image, {merged} visual tokens, {v['depth']} + {g['layers']} layers"
-    report(what, timed(run, runs, 0), length)
+    report(what, timed(run, runs), length)
 
 
 def verify(folder, task, tokens=16):
