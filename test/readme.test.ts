@@ -24,6 +24,20 @@ test.each(snippets.map((code, i) => [i + 1, code] as const))('snippet %d runs', 
   }
 });
 
+// Excerpts begin with the file they are from, and are in it word for word.
+const excerpts = [...readme.matchAll(/```typescript\n\/\/ (\S+)\n([\s\S]*?)```/g)].map(
+  (m) => [m[1], m[2]] as const,
+);
+
+test('every excerpt says where it is from', () => {
+  expect(excerpts.length).toBe(readme.split('```typescript\n').length - 1);
+  expect(excerpts.length).toBeGreaterThan(0);
+});
+
+test.each(excerpts)('the excerpt of %s is in it', (path, code) =>
+  expect(readFileSync(join(ROOT, path), 'utf8')).toContain(code),
+);
+
 test('every file and folder that the README names is there', async () => {
   const { existsSync } = await import('node:fs');
   const named = [...readme.matchAll(/`((?:src|kernels|weights|test|bench)\/[\w./-]*)`/g)].map((m) => m[1]);
