@@ -51,11 +51,7 @@ export class EmbeddingModel {
 
   /** Puts an adapter beside the others and takes ownership of it. A name that is taken is an error, as is a DoRA not measured. */
   addAdapter(adapter: Adapter): void {
-    if (this.#adapters.has(adapter.name)) {
-      throw new InputError(
-        `an adapter named "${adapter.name}" is already there; delete or rename it first, or choose another name`,
-      );
-    }
+    this.#checkFree(adapter.name);
     checkMeasured(adapter);
     this.#adapters.set(adapter.name, adapter);
   }
@@ -68,7 +64,10 @@ export class EmbeddingModel {
     if (old !== adapter) this.#retirement.retire(old);
   }
 
-  /** Measures what a DoRA adapter needs to know of the weights (others need nothing), and adds it, or replaces one. */
+  /**
+   * Measures what a DoRA needs to know of the weights (others need nothing), and adds it, or replaces one. On failure the
+   * adapter stays with the caller.
+   */
   placeAdapter(adapter: Adapter, { replace = false, signal }: PlaceOptions = {}): Promise<void> {
     return this.inTurn(async () => {
       if (this.#merge !== null && unmeasured(adapter).size > 0) {
@@ -77,17 +76,22 @@ export class EmbeddingModel {
             'call unmergeAdapter() first',
         );
       }
-      const ready = await measureDora(adapter, this.params, signal);
-      if (replace && this.#adapters.has(adapter.name)) this.replaceAdapter(ready);
-      else this.addAdapter(ready);
+      if (!replace) this.#checkFree(adapter.name);
+      const { adapter: ready, forget } = await measureDora(adapter, this.params, signal);
+      try {
+        if (replace && this.#adapters.has(adapter.name)) this.replaceAdapter(ready);
+        else this.addAdapter(ready);
+      } catch (error) {
+        forget();
+        throw error;
+      }
     });
   }
 
   /** Gives an adapter another name. It keeps its place and its state. */
   renameAdapter(from: string, to: string): void {
     const adapter = this.#changeable(from, 'renamed');
-    if (from !== to && this.#adapters.has(to))
-      throw new InputError(`an adapter named "${to}" is already there; choose another name`);
+    if (from !== to) this.#checkFree(to);
     const all = [...this.#adapters];
     this.#adapters.clear();
     for (const [name, other] of all)
@@ -256,6 +260,13 @@ export class EmbeddingModel {
     } finally {
       end();
     }
+  }
+
+  #checkFree(name: string): void {
+    if (!this.#adapters.has(name)) return;
+    throw new InputError(
+      `an adapter named "${name}" is already there; delete or rename it first, or choose another name`,
+    );
   }
 
   #changeable(name: string, what: string): Adapter {

@@ -9,13 +9,20 @@ import type { Adapter } from './with-adapters.ts';
 export const unmeasured = ({ terms }: Adapter): ReadonlySet<string> =>
   new Set([...terms].flatMap(([module, { dora }]) => (dora && dora.norm === null ? [module] : [])));
 
+/** An adapter with its lengths. `forget` frees these alone, where it cannot be used after all. */
+export type Measured = { readonly adapter: Adapter; forget(): void };
+
 /**
  * The adapter with the lengths that its DoRA terms divide by, measured on the frozen weights: once, where PEFT does it in
- * every pass. Takes the adapter over; one without DoRA comes back as it is. On failure the given one stays with the caller.
+ * every pass. It shares the tensors of the given one, and disposing it disposes both; one without DoRA comes back as it is.
  */
-export async function measureDora(adapter: Adapter, params: unknown, signal?: AbortSignal): Promise<Adapter> {
+export async function measureDora(
+  adapter: Adapter,
+  params: unknown,
+  signal?: AbortSignal,
+): Promise<Measured> {
   const missing = unmeasured(adapter);
-  if (missing.size === 0) return adapter;
+  if (missing.size === 0) return { adapter, forget: () => {} };
   const terms = new Map(adapter.terms);
   const held = new Held();
   const measure = (linear: Linear) => {
@@ -32,14 +39,11 @@ export async function measureDora(adapter: Adapter, params: unknown, signal?: Ab
     held.dispose();
     throw error;
   }
-  return {
-    ...adapter,
-    terms,
-    dispose: () => {
-      held.dispose();
-      adapter.dispose();
-    },
+  const dispose = () => {
+    held.dispose();
+    adapter.dispose();
   };
+  return { adapter: { ...adapter, terms, dispose }, forget: () => held.dispose() };
 }
 
 /** ‖W + scale · A B‖ by columns.   → [out]   (peft: tuners/lora/dora.py, get_weight_norm) */

@@ -47,7 +47,7 @@ export async function mergeAdapter<T>(params: T, adapter: Adapter): Promise<Merg
     takeOut(targets);
     throw new CheckpointError(
       `merging "${adapter.name}" changes what ${worst.module} computes by ${worst.error.toExponential(1)} of its largest ` +
-        'value (infinite or very large numbers in the adapter?); it was taken back, run it beside the weights',
+        'value; it was taken back, run it beside the weights',
     );
   }
   const held = new Held();
@@ -86,11 +86,18 @@ async function judged(params: unknown, adapter: Adapter): Promise<readonly Targe
     );
   }
   for (const { linear, term } of targets) {
+    const [size] = await read(tf.tidy(() => tf.sum(tf.abs(joined(linear.weight.dense(), term)))));
+    if (!Number.isFinite(size)) {
+      throw new CheckpointError(
+        `merging "${adapter.name}" would leave numbers that are no numbers in ${linear.name}; the adapter is damaged, or much ` +
+          'too large',
+      );
+    }
     if (!term.dora) continue;
-    const least = await read(tf.tidy(() => tf.min(tf.abs(stretch(term) as tf.Tensor1D))));
-    if (least[0] > ALLOWED) continue;
+    const [least] = await read(tf.tidy(() => tf.min(tf.abs(stretch(term) as tf.Tensor1D))));
+    if (least > ALLOWED) continue;
     throw new InputError(
-      `adapter "${adapter.name}" multiplies a column of ${linear.name} by ${least[0].toExponential(1)}, which no unmerging ` +
+      `adapter "${adapter.name}" multiplies a column of ${linear.name} by ${least.toExponential(1)}, which no unmerging ` +
         'could undo; run it beside the weights',
     );
   }

@@ -7,6 +7,7 @@ peft-loads.safetensors, which the test compares with. Run with peft 0.21.0, torc
 
 Tensors: `weight|bias/<map>`, `x/<map>` [5, in], `y/<adapter>/<map>` [5, out]; maps have the names of this project.
 """
+import sys
 import warnings
 from pathlib import Path
 
@@ -15,44 +16,12 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).parent
-MAPS = {  # (in, out), or the shape of a convolution whose kernel is its stride
-    "visual.patch_embed.proj": (6, 3, 1, 2, 2),
-    "visual.blocks.0.attn.qkv": (8, 12),
-    "model.layers.0.self_attn.q_proj": (12, 10),
-    "model.layers.0.self_attn.o_proj": (10, 12),
-    "model.layers.1.mlp.up_proj": (12, 14),
-    "multi_vector_projector": (12, 4),
-}
-
-
-def published_name(name):
-    if name.startswith("visual."):
-        return "model." + name
-    return name.replace("model.layers", "model.language_model.layers")
-
-
-def base():
-    torch.manual_seed(11)
-    root = torch.nn.Module()
-    for name, sizes in MAPS.items():
-        if len(sizes) == 2:
-            layer = torch.nn.Linear(*sizes)
-        else:
-            layer = torch.nn.Conv3d(sizes[1], sizes[0], sizes[2:], stride=sizes[2:], bias=False)
-        *parents, leaf = published_name(name).split(".")
-        node = root
-        for parent in parents:
-            if not hasattr(node, parent):
-                node.add_module(parent, torch.nn.Module())
-            node = getattr(node, parent)
-        node.add_module(leaf, layer)
-    return root
+sys.path.insert(0, str(HERE))
+from base_maps import MAPS, base, inputs, published_name, run  # noqa: E402
 
 
 def main():
-    torch.manual_seed(5)
-    x = {n: torch.randn(5, s[0] if len(s) == 2 else s[1] * s[2] * s[3] * s[4]) for n, s in MAPS.items()}
-    out = {f"x/{n}": v for n, v in x.items()}
+    out = {f"x/{n}": v for n, v in inputs().items()}
     for name, parameter in base().named_parameters():
         path, kind = name.rsplit(".", 1)
         own = next(n for n in MAPS if published_name(n) == path)
@@ -66,10 +35,8 @@ def main():
             path = key.replace(".weight", "").replace(".bias", "")
             held = [p for n, p in model.named_parameters() if n.startswith(path + ".") and p.shape == value.shape]
             assert any(torch.equal(p, value) for p in held), key
-        for name, sizes in MAPS.items():
-            layer = model.base_model.model.get_submodule(published_name(name))
-            given = x[name] if len(sizes) == 2 else x[name].reshape(5, *sizes[1:])
-            out[f"y/{folder.name}/{name}"] = layer(given).detach().reshape(5, -1).clone()
+        for name, y in run(model.base_model.model).items():
+            out[f"y/{folder.name}/{name}"] = y
     save_file(out, HERE / "peft-loads.safetensors")
 
 
