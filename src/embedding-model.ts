@@ -1,15 +1,28 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { addToWeights } from './adapters/merge.ts';
-import { type Adapter, withAdapters } from './adapters/with-adapters.ts';
+import { measureDora, unmeasured } from './adapters/measure-dora.ts';
+import { type Merge, mergeAdapter } from './adapters/merge.ts';
+import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
+import { Retirement } from './adapters/retirement.ts';
+import { type Adapter, weigh, withAdapters } from './adapters/with-adapters.ts';
 import { InputError } from './errors.ts';
 import { multiVectors } from './heads/heads.ts';
 import { forward, type RunOptions, type Sequence, see } from './model.ts';
 import type { ModelConfig } from './model-config.ts';
 import { type ModelParams, type ModelSpec, modelSpec } from './params.ts';
+import { Turns } from './turns.ts';
 import type { Images } from './vision/tower.ts';
 
-/** Which adapters a pass runs with: none, one by name, or several that add up. */
+/** Which adapters a pass runs with: none, one by name, a mix (`retrieval*0.7 + mine*0.3`), or several that add up. */
 export type AdapterChoice = null | string | readonly Adapter[];
+
+/** The adapters behind a choice. `label` names what runs: disabled ones are left out, null is the backbone alone. */
+export type ResolvedChoice = { readonly label: string | null; readonly adapters: readonly Adapter[] };
+
+export type PlaceOptions = {
+  /** Take the place of the adapter of this name, if there is one. Default: a name that is taken is an error. */
+  readonly replace?: boolean;
+  readonly signal?: AbortSignal;
+};
 
 /** The low-level model: parameters, the adapters that lie ready, and the forward pass. Ids and patches in, tensors out. */
 export class EmbeddingModel {
@@ -17,9 +30,11 @@ export class EmbeddingModel {
   readonly spec: ModelSpec;
   readonly params: ModelParams;
   readonly #adapters = new Map<string, Adapter>();
-  readonly #views = new Map<string, ModelParams>();
+  readonly #disabled = new Set<string>();
+  readonly #retirement = new Retirement();
+  readonly #turns = new Turns();
   readonly #release: () => void;
-  #merged: string | null = null;
+  #merge: Merge<ModelParams> | null = null;
 
   /** Takes ownership of the parameters: `release` frees them at `dispose`. */
   constructor(config: ModelConfig, params: ModelParams, release: () => void) {
@@ -34,47 +49,114 @@ export class EmbeddingModel {
     return this.#adapters;
   }
 
-  /** Puts an adapter beside the others and takes ownership of it. A name that is taken is an error. */
+  /** Puts an adapter beside the others and takes ownership of it. A name that is taken is an error, as is a DoRA not measured. */
   addAdapter(adapter: Adapter): void {
-    if (this.#adapters.has(adapter.name)) {
-      throw new InputError(
-        `an adapter named "${adapter.name}" is already there; delete it first, or choose another name`,
-      );
-    }
+    this.#checkFree(adapter.name);
+    checkMeasured(adapter);
     this.#adapters.set(adapter.name, adapter);
-    this.#views.set(adapter.name, withAdapters(this.params, adapter));
   }
 
-  /** Removes an adapter and frees its tensors. */
+  /** Puts an adapter in the place of the one of its name, which is freed once no call runs with it. */
+  replaceAdapter(adapter: Adapter): void {
+    const old = this.#changeable(adapter.name, 'replaced');
+    checkMeasured(adapter);
+    this.#adapters.set(adapter.name, adapter); // a Map keeps the place
+    if (old !== adapter) this.#retirement.retire(old);
+  }
+
+  /**
+   * Measures what a DoRA needs to know of the weights (others need nothing), and adds it, or replaces one. On failure the
+   * adapter stays with the caller.
+   */
+  placeAdapter(adapter: Adapter, { replace = false, signal }: PlaceOptions = {}): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.#merge !== null && unmeasured(adapter).size > 0) {
+        throw new InputError(
+          `"${adapter.name}" is a DoRA and is measured on the plain weights, but "${this.merged}" is merged into them; ` +
+            'call unmergeAdapter() first',
+        );
+      }
+      if (!replace) this.#checkFree(adapter.name);
+      const { adapter: ready, forget } = await measureDora(adapter, this.params, signal);
+      try {
+        if (replace && this.#adapters.has(adapter.name)) this.replaceAdapter(ready);
+        else this.addAdapter(ready);
+      } catch (error) {
+        forget();
+        throw error;
+      }
+    });
+  }
+
+  /** Gives an adapter another name. It keeps its place and its state. */
+  renameAdapter(from: string, to: string): void {
+    const adapter = this.#changeable(from, 'renamed');
+    if (from !== to) this.#checkFree(to);
+    const all = [...this.#adapters];
+    this.#adapters.clear();
+    for (const [name, other] of all)
+      this.#adapters.set(name === from ? to : name, name === from ? { ...adapter, name: to } : other);
+    if (this.#disabled.delete(from)) this.#disabled.add(to);
+  }
+
+  /** Removes an adapter; its tensors are freed once no call runs with it. */
   deleteAdapter(name: string): void {
-    if (name === this.#merged)
-      throw new InputError(`adapter "${name}" is merged; call unmergeAdapter() first`);
-    this.adapter(name).dispose();
+    const adapter = this.#changeable(name, 'deleted');
     this.#adapters.delete(name);
-    this.#views.delete(name);
+    this.#disabled.delete(name);
+    this.#retirement.retire(adapter);
+  }
+
+  /**
+   * Switches an adapter off: it stays in memory and adds nothing, alone or in a mix, until `enableAdapter`. Embeddings say
+   * so: the adapter in their details is the one that ran.
+   */
+  disableAdapter(name: string): void {
+    this.#changeable(name, 'disabled');
+    this.#disabled.add(name);
+  }
+
+  enableAdapter(name: string): void {
+    this.adapter(name);
+    this.#disabled.delete(name);
+  }
+
+  isEnabled(name: string): boolean {
+    this.adapter(name);
+    return !this.#disabled.has(name);
   }
 
   /** The adapter that is merged into the weights, if one is. */
   get merged(): string | null {
-    return this.#merged;
+    return this.#merge?.name ?? null;
   }
 
   /**
    * Adds an adapter to the weights themselves: its task then costs nothing extra, and no other can run until
-   * `unmergeAdapter`. For float32 weights. Unmerging subtracts, which is exact to rounding (about 1e-7), not to the bit.
+   * `unmergeAdapter`. For float32 weights. Every map is compared with what it gave before; see `adapters/merge.ts`.
    */
-  mergeAdapter(name: string): void {
-    if (this.#merged !== null) {
-      throw new InputError(`adapter "${this.#merged}" is merged already; call unmergeAdapter() first`);
-    }
-    addToWeights(this.params, this.adapter(name), 1);
-    this.#merged = name;
+  mergeAdapter(name: string): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.#merge !== null) {
+        throw new InputError(`adapter "${this.merged}" is merged already; call unmergeAdapter() first`);
+      }
+      const adapter = this.adapter(name);
+      if (this.#disabled.has(name)) throw new InputError(`adapter "${name}" is disabled; enable it first`);
+      this.#merge = await mergeAdapter(this.params, adapter);
+    });
   }
 
-  unmergeAdapter(): void {
-    if (this.#merged === null) throw new InputError('no adapter is merged');
-    addToWeights(this.params, this.adapter(this.#merged), -1);
-    this.#merged = null;
+  /**
+   * Takes the merged adapter out again. Exact to rounding (about 1e-7), not to the bit; → the largest error found, as a part
+   * of the largest value. @throws CheckpointError where the weights did not come back
+   */
+  unmergeAdapter(): Promise<number> {
+    return this.inTurn(() => {
+      const merge = this.#merge;
+      if (merge === null) throw new InputError('no adapter is merged');
+      this.#merge = null;
+      return merge.undo();
+    });
   }
 
   adapter(name: string): Adapter {
@@ -86,23 +168,48 @@ export class EmbeddingModel {
     );
   }
 
-  /** The parameters as a pass with these adapters sees them. Shares every tensor. */
-  view(choice: AdapterChoice): ModelParams {
-    if (this.#merged !== null) {
-      if (choice === this.#merged) return this.params;
-      throw new InputError(
-        `adapter "${this.#merged}" is merged into the weights; call unmergeAdapter() to run without it`,
-      );
+  /** The adapters behind a name or a mix, as they are now. @throws InputError for a name that is not there */
+  resolve(choice: string | null): ResolvedChoice {
+    if (choice === null) return { label: null, adapters: [] };
+    const parts: readonly MixPart[] = this.#adapters.has(choice)
+      ? [{ name: choice, weight: 1 }]
+      : parseMix(choice);
+    for (const { name } of parts) this.adapter(name);
+    const label = mixLabel(parts.filter(({ name }) => !this.#disabled.has(name)));
+    if (label === null || this.#adapters.has(label)) {
+      return { label, adapters: label === null ? [] : [this.adapter(label)] };
     }
-    if (choice === null) return this.params;
-    if (typeof choice !== 'string') return withAdapters(this.params, ...choice);
-    this.adapter(choice);
-    return this.#views.get(choice) as ModelParams;
+    return { label, adapters: parseMix(label).map(({ name, weight }) => weigh(this.adapter(name), weight)) };
   }
 
-  /** Images → visual tokens [M, D], owned by the caller. No adapter touches them: one run serves every task. */
-  see(images: Images, options?: RunOptions): Promise<tf.Tensor2D> {
-    return see(this.params, this.config, images, options);
+  /** The parameters as a pass with these adapters sees them. Shares every tensor. */
+  view(choice: AdapterChoice): ModelParams {
+    const adapters = isText(choice) ? this.resolve(choice).adapters : choice;
+    if (this.#merge !== null) {
+      if (adapters.length === 1 && adapters[0] === this.#adapters.get(this.#merge.name))
+        return this.#merge.params;
+      throw new InputError(
+        `adapter "${this.merged}" is merged into the weights; call unmergeAdapter() to run without it`,
+      );
+    }
+    return adapters.length === 0 ? this.params : withAdapters(this.params, ...adapters);
+  }
+
+  /** Images → visual tokens [M, D], owned by the caller. Where no adapter `touchesVision`, one run serves every task. */
+  see(
+    images: Images,
+    { adapter = null, ...run }: { adapter?: AdapterChoice } & RunOptions = {},
+  ): Promise<tf.Tensor2D> {
+    // A merged adapter is in the tower's weights, whatever was chosen: `forward` judges the choice.
+    const params = this.#merge?.params ?? this.view(adapter);
+    return this.#running(() => see(params, this.config, images, run));
+  }
+
+  /** Whether an adapter of the choice sits on the vision tower: then images must be seen with it. The published ones do not. */
+  touchesVision(choice: AdapterChoice): boolean {
+    const adapters = isText(choice) ? this.resolve(choice).adapters : choice;
+    const modules = adapters.flatMap((a) => [...a.terms.keys(), ...(a.saved?.keys() ?? [])]);
+    return modules.some((module) => module.startsWith('visual.'));
   }
 
   /** Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller. */
@@ -114,7 +221,7 @@ export class EmbeddingModel {
       ...run
     }: { seen?: tf.Tensor2D | null; adapter?: AdapterChoice } & RunOptions = {},
   ): Promise<tf.Tensor2D> {
-    return forward(this.view(adapter), this.config, sequences, seen, run);
+    return this.#running(() => forward(this.view(adapter), this.config, sequences, seen, run));
   }
 
   /** Hidden states [T, D] → one unit vector a token [T, E], through the projector and its adapter. */
@@ -122,14 +229,60 @@ export class EmbeddingModel {
     return multiVectors(this.view(adapter).multiVectorProjector, hidden);
   }
 
+  /** A call of several passes begins: adapters that are there now are not freed before it ends. → what ends it */
+  hold(): () => void {
+    return this.#retirement.enter();
+  }
+
+  /** Runs when everything that was asked for before has ended: merging, measuring and batches do not overlap. */
+  inTurn<T>(run: () => T | Promise<T>): Promise<T> {
+    return this.#turns.take(run);
+  }
+
   dispose(): void {
+    this.#retirement.dispose();
+    this.#merge?.dispose();
+    this.#merge = null;
     for (const adapter of this.#adapters.values()) adapter.dispose();
     this.#adapters.clear();
-    this.#views.clear();
+    this.#disabled.clear();
     this.#release();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  async #running<T>(run: () => Promise<T>): Promise<T> {
+    const end = this.hold();
+    try {
+      return await run();
+    } finally {
+      end();
+    }
+  }
+
+  #checkFree(name: string): void {
+    if (!this.#adapters.has(name)) return;
+    throw new InputError(
+      `an adapter named "${name}" is already there; delete or rename it first, or choose another name`,
+    );
+  }
+
+  #changeable(name: string, what: string): Adapter {
+    const adapter = this.adapter(name);
+    if (name !== this.merged) return adapter;
+    throw new InputError(`adapter "${name}" is merged and cannot be ${what}; call unmergeAdapter() first`);
+  }
+}
+
+const isText = (choice: AdapterChoice): choice is string | null =>
+  choice === null || typeof choice === 'string';
+
+function checkMeasured(adapter: Adapter): void {
+  const [module] = unmeasured(adapter);
+  if (module === undefined) return;
+  throw new InputError(
+    `"${adapter.name}" is a DoRA that does not know the weights of ${module} yet; put it on with await model.placeAdapter(…)`,
+  );
 }

@@ -3,7 +3,8 @@ export { COMBINATION_TYPES, type CombinationType } from './adapters/combine/reci
 export { type AdapterEffect, adapterEffect } from './adapters/inspect/adapter-effect.ts';
 export { type AdapterComparison, compareAdapters } from './adapters/inspect/compare-adapters.ts';
 export { type AdapterReport, inspectAdapter } from './adapters/inspect/inspect-adapter.ts';
-export type { Adapter } from './adapters/with-adapters.ts';
+export { type AdapterFiles, type AdapterWriteOptions, adapterFiles } from './adapters/save/adapter-files.ts';
+export type { Adapter, SavedMap } from './adapters/with-adapters.ts';
 export { weigh, withAdapters } from './adapters/with-adapters.ts';
 export { Config, type DeviceName, type OutputPrecision, type Settings } from './config.ts';
 export { type DeviceChoice, DeviceManager } from './device.ts';

@@ -1,12 +1,16 @@
+import type { FileTree } from '../weights/byte-source.ts';
+import type { Adapter } from './adapters/with-adapters.ts';
 import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
 import { trimBufferPool } from './device-webgpu.ts';
+import type { Door } from './door.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { InputError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
 import type { ImageInput } from './image/rgb-image.ts';
 import type { WeightResidence } from './load.ts';
+import { chosenAdapters, loadAdapter } from './load-adapter.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from './options.ts';
 import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
@@ -31,6 +35,17 @@ export type EmbedderParts = {
   readonly device: RunDevice;
   /** What the checkpoint is called in messages. */
   readonly name: string;
+  readonly openTree: Door['openTree'];
+};
+
+export type LoadAdapterSource = {
+  /** Which one, where the source holds several. Default: all of them. */
+  readonly task?: string;
+  /** What it is called here, for one adapter. Default: its task, or the folder's name. */
+  readonly name?: string;
+  /** Take the place of the adapter of that name, if there is one. Default: a name that is taken is an error. */
+  readonly replace?: boolean;
+  readonly signal?: AbortSignal;
 };
 
 /**
@@ -46,8 +61,8 @@ export class EmbedderCore {
   readonly device: RunDevice;
   readonly name: string;
   readonly #details = new WeakMap<object, EmbeddingDetails>();
+  readonly #openTree: EmbedderParts['openTree'];
   #disposed = false;
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(parts: EmbedderParts) {
     this.model = parts.model;
@@ -56,6 +71,7 @@ export class EmbedderCore {
     this.config = parts.config;
     this.device = parts.device;
     this.name = parts.name;
+    this.#openTree = parts.openTree;
   }
 
   /** Tasks that can be asked for: the adapters, and the aliases that lead to one. */
@@ -139,6 +155,34 @@ export class EmbedderCore {
     return this.#details.get(embedding);
   }
 
+  /**
+   * Loads LoRAs from a PEFT folder, a URL, or whatever else `load` opens, onto the running model; calls that have begun go on
+   * with the adapters that they began with. → the names of what was put on
+   */
+  async loadAdapter(
+    source: string | URL | FileTree,
+    { task, name, replace = false, signal }: LoadAdapterSource = {},
+  ): Promise<readonly string[]> {
+    if (this.#disposed) throw new InputError('this model was disposed; load it again');
+    const given = typeof source === 'object' && 'open' in source;
+    const tree = given ? source : await this.#openTree(source, signal);
+    const loaded: Adapter[] = [];
+    try {
+      const files = await chosenAdapters(tree, { task, name, signal });
+      for (const file of files) {
+        loaded.push(await loadAdapter(file, this.model.spec, { residence: this.device.residence, signal }));
+      }
+      while (loaded.length > 0) {
+        await this.model.placeAdapter(loaded[0], { replace, signal });
+        loaded.shift(); // the model's from here on
+      }
+      return files.map((file) => file.task);
+    } finally {
+      for (const adapter of loaded) adapter.dispose();
+      if (!given) await tree.close();
+    }
+  }
+
   /** Frees the model. The object cannot be used afterwards. */
   dispose(): void {
     if (this.#disposed) return;
@@ -165,10 +209,12 @@ export class EmbedderCore {
     };
     const results = new Array<Embedding>(inputs.length);
     let done = 0;
+    const end = this.model.hold();
     try {
       for await (const batch of this.#batches(requests, settings, options, limits)) {
         options.signal?.throwIfAborted();
-        const embedded = await this.#alone(() =>
+        // Calls may overlap, batches may not: two at once would double the memory, and streamed blocks come in one order.
+        const embedded = await this.model.inTurn(() =>
           runBatch(this.model, batch, {
             settings,
             returnMultivector: options.returnMultivector ?? false,
@@ -184,16 +230,10 @@ export class EmbedderCore {
         options.onProgress?.(done, inputs.length);
       }
     } finally {
+      end();
       trimBufferPool(); // WebGPU keeps every buffer size it has met
     }
     return results;
-  }
-
-  /** Calls may overlap, batches may not: two at once would double the memory, and streamed blocks come in one order. */
-  #alone<T>(run: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(run, run);
-    this.#last = turn.catch(() => {});
-    return turn;
   }
 
   /** Texts grouped by adapter and length, then images in their order (their pixels are read one batch at a time). */
@@ -243,28 +283,34 @@ export class EmbedderCore {
     return settings;
   }
 
-  /** Task and adapter of every input. */
-  #tasksOf(
-    count: number,
-    options: EncodeOptions,
-    settings: Settings,
-  ): readonly { task: string | null; adapter: string | null }[] {
+  /** Task and adapters of every input. */
+  #tasksOf(count: number, options: EncodeOptions, settings: Settings): readonly TaskChoice[] {
     const { task } = options;
+    const known = new Map<string | null, TaskChoice>();
+    const choose = (one: string | null): TaskChoice => {
+      const found = known.get(one) ?? this.#resolveTask(one, settings);
+      known.set(one, found);
+      return found;
+    };
     if (Array.isArray(task)) {
       if (task.length !== count)
         throw new InputError(
           `there are ${count} inputs but ${task.length} tasks; give one task, or one for each input`,
         );
-      return task.map((t) => this.#resolveTask(t, settings));
+      return task.map(choose);
     }
     const byDefault = settings.task ?? this.model.adapters.keys().next().value ?? null;
-    const one = this.#resolveTask(task === undefined ? byDefault : (task as string | null), settings);
+    const one = choose(task === undefined ? byDefault : (task as string | null));
     return new Array(count).fill(one);
   }
 
-  #resolveTask(task: string | null, settings: Settings): { task: string | null; adapter: string | null } {
-    return { task, adapter: adapterFor(task, settings, [...this.model.adapters.keys()], this.name) };
+  #resolveTask(task: string | null, settings: Settings): TaskChoice {
+    const named = adapterFor(task, settings, [...this.model.adapters.keys()], this.name);
+    const { label, adapters } = this.model.resolve(named);
+    return { task, adapter: label, choice: adapters };
   }
 }
+
+type TaskChoice = Pick<Request, 'task' | 'adapter' | 'choice'>;
 
 const describe = (value: unknown): string => (value === null ? 'null' : typeof value);

@@ -75,7 +75,13 @@ export async function openEmbedder(
       if (streamed) void closeTrees();
     });
     try {
-      for (const file of files) model.addAdapter(await loadAdapter(file, spec, { residence, signal }));
+      for (const file of files) {
+        const adapter = await loadAdapter(file, spec, { residence, signal });
+        await model.placeAdapter(adapter, { signal }).catch((error) => {
+          adapter.dispose();
+          throw error;
+        });
+      }
     } catch (error) {
       model.dispose();
       throw error;
@@ -83,7 +89,7 @@ export async function openEmbedder(
     if (!streamed) await closeTrees();
     const plan = plans.find((p) => p.residence === residence) as MemoryPlan;
     const device = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
-    return { model, tokenizer, images, config, device, name: tree.name };
+    return { model, tokenizer, images, config, device, name: tree.name, openTree: door.openTree };
   } catch (error) {
     await closeTrees();
     throw error;

@@ -1,4 +1,5 @@
 import type { Span } from '../kernels/index.ts';
+import type { Adapter } from './adapters/with-adapters.ts';
 import type { Settings } from './config.ts';
 import { InputError } from './errors.ts';
 import type { ImageProcessor, ProcessedImage } from './image/image-processor.ts';
@@ -7,11 +8,12 @@ import type { EncodeOptions, MixedInput } from './options.ts';
 import { imageIds, parsePromptName, promptFor, textIds } from './text/prompts.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
 
-/** One input of a call, with the adapter that it will run with. */
+/** One input of a call, with the adapters that it will run with: `adapter` names the `choice`. */
 export type Request = {
   readonly index: number;
   readonly task: string | null;
   readonly adapter: string | null;
+  readonly choice: readonly Adapter[];
 } & (
   | { readonly type: 'text'; readonly text: string }
   | { readonly type: 'image'; readonly image: ImageInput }

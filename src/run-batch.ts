@@ -17,36 +17,49 @@ export type RunBatchOptions = {
 
 export type Embedded = { readonly embedding: Embedding; readonly details: EmbeddingDetails };
 
-/** One run of the tower for all images of the batch, one run of the decoder for each adapter. → in the batch's order */
+/** One run of the decoder for each adapter, one of the tower for all of them that leave it alone. → in the batch's order */
 export async function runBatch(
   model: EmbeddingModel,
   batch: readonly Prepared[],
   options: RunBatchOptions,
 ): Promise<readonly Embedded[]> {
-  const images = batch.flatMap((p) => p.image ?? []);
-  const seen = images.length
-    ? await model.see(
-        { pixelValues: concatFloats(images.map((i) => i.pixelValues)), grids: images.map((i) => i.grid) },
-        options,
-      )
-    : null;
-  try {
-    const results = new Map<Prepared, Embedded>();
-    for (const group of groupBy(batch, (p) => p.request.adapter)) {
-      const own = seen && group.length < batch.length ? takeTokens(seen, batch, group) : seen;
-      try {
-        const embedded = await embedGroup(model, group, own, options);
-        group.forEach((p, i) => {
-          results.set(p, embedded[i]);
-        });
-      } finally {
-        if (own !== seen) own?.dispose();
+  const results = new Map<Prepared, Embedded>();
+  const ownTower = (p: Prepared) => (model.touchesVision(p.request.choice) ? p.request.adapter : null);
+  for (const alike of groupBy(batch, ownTower)) {
+    const seen = await seeImages(model, alike, options.signal);
+    try {
+      for (const group of groupBy(alike, (p) => p.request.adapter)) {
+        const own = seen && group.length < alike.length ? takeTokens(seen, alike, group) : seen;
+        try {
+          const embedded = await embedGroup(model, group, own, options);
+          group.forEach((p, i) => {
+            results.set(p, embedded[i]);
+          });
+        } finally {
+          if (own !== seen) own?.dispose();
+        }
       }
+    } finally {
+      seen?.dispose();
     }
-    return batch.map((p) => results.get(p) as Embedded);
-  } finally {
-    seen?.dispose();
   }
+  return batch.map((p) => results.get(p) as Embedded);
+}
+
+/** Visual tokens of all images, [M, D], through the tower as the first one's adapters see it; null without images. */
+async function seeImages(
+  model: EmbeddingModel,
+  batch: readonly Prepared[],
+  signal?: AbortSignal,
+): Promise<tf.Tensor2D | null> {
+  const images = batch.flatMap((p) => p.image ?? []);
+  if (images.length === 0) return null;
+  const pixels = {
+    pixelValues: concatFloats(images.map((i) => i.pixelValues)),
+    grids: images.map((i) => i.grid),
+  };
+  const { choice } = batch[0].request;
+  return model.see(pixels, { adapter: model.touchesVision(choice) ? choice : [], signal });
 }
 
 /** Inputs of one adapter, packed into one stream. */
@@ -56,14 +69,14 @@ async function embedGroup(
   seen: tf.Tensor2D | null,
   { settings, returnMultivector, signal }: RunBatchOptions,
 ): Promise<readonly Embedded[]> {
-  const { adapter } = group[0].request;
+  const { adapter, choice } = group[0].request;
   const sequences = group.map((p) => ({ ids: p.ids, grids: p.image ? [p.image.grid] : [] }));
-  const hidden = await model.forward(sequences, { seen, adapter, signal });
+  const hidden = await model.forward(sequences, { seen, adapter: choice, signal });
   const size = settings.truncateDim ?? model.config.truncateDim ?? hidden.shape[1];
   let output: tf.Tensor2D;
   try {
     output = returnMultivector
-      ? model.multiVectors(hidden, adapter)
+      ? model.multiVectors(hidden, choice)
       : singleVectors(hidden, packedSpans(group), { size, normalize: settings.normalize });
   } finally {
     hidden.dispose();

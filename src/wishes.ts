@@ -1,3 +1,4 @@
+import { looksLikeMix, mixLabel, parseMix } from './adapters/mix.ts';
 import type { Settings } from './config.ts';
 import { InputError } from './errors.ts';
 import type { ModelConfig } from './model-config.ts';
@@ -14,18 +15,39 @@ export function checkSizes({ matryoshkaDims }: ModelConfig, truncateDim: number 
   );
 }
 
-/** The adapter that runs for a task: its own, or the one its alias names; null for the backbone alone. */
+/** What runs for a task: its own adapter, the one its alias names, or a mix of such; null for the backbone alone. */
 export function adapterFor(
   task: string | null,
-  { taskAliases }: Settings,
+  settings: Settings,
   adapters: readonly string[],
   model: string,
 ): string | null {
+  const { taskAliases } = settings;
   if (task === null || adapters.includes(task)) return task;
   const alias = taskAliases[task];
   if (alias !== undefined && adapters.includes(alias)) return alias;
+  if (looksLikeMix(task)) {
+    const parts = parseMix(task).map(({ name, weight }) => {
+      const adapter =
+        looksLikeMix(name) && !adapters.includes(name) ? null : adapterFor(name, settings, adapters, model);
+      if (adapter === null) throw unknownTask(name, settings, adapters, model);
+      return { name: adapter, weight };
+    });
+    return mixLabel(parts);
+  }
+  throw unknownTask(task, settings, adapters, model);
+}
+
+function unknownTask(
+  task: string,
+  { taskAliases }: Settings,
+  adapters: readonly string[],
+  model: string,
+): InputError {
   const names = tasksOf(adapters, taskAliases).join(', ') || 'no adapters';
-  throw new InputError(`unknown task "${task}"; ${model} has ${names} (null runs the backbone alone)`);
+  return new InputError(
+    `unknown task "${task}"; ${model} has ${names} (null runs the backbone alone, a*0.7 + b*0.3 mixes)`,
+  );
 }
 
 /** Tasks that can be asked for: the adapters, and the aliases that lead to one. */

@@ -30,10 +30,12 @@ const unsupportedKeys = [
   'arrow_config',
   'use_qalora',
   'use_bdlora',
+  'kasa_config',
+  'monteclora_config',
 ] as const;
 
 /** These initialisations subtract something from the base weights: on the published base the adapter alone is wrong. */
-const baseChangingInit = /^(?:pissa|olora|corda|loftq)/;
+const baseChangingInit = /^(?:pissa|olora|corda|loftq|lora_ga)/;
 
 /** Reads and judges the parsed JSON. All that is wrong is told in one `CheckpointError`; `where` names the file. */
 export function parseAdapterConfig(json: unknown, where: string): AdapterConfig {
@@ -79,6 +81,10 @@ export function parseAdapterConfig(json: unknown, where: string): AdapterConfig 
   const saved = given.modules_to_save ?? [];
   const wordList = Array.isArray(saved) && saved.every((word) => typeof word === 'string');
   must('modules_to_save', wordList, 'a list of module names');
+  if (given.use_dora === true && given.lora_bias === true)
+    problems.push('use_dora and lora_bias exclude each other (PEFT refuses the pair, too)');
+  if (given.use_dora === true && given.activation === 'relu')
+    problems.push('use_dora needs one matrix A B to measure, and activation "relu" leaves none');
   for (const key of unsupportedKeys) {
     if (isSet(given[key]))
       problems.push(`${key} is not supported here yet, got ${JSON.stringify(given[key])}`);

@@ -198,17 +198,89 @@ describe('scale', () => {
   });
 });
 
-test('the optional parts', async () => {
-  const shapes = { ...onQ(), [`${q}.lora_B.bias`]: [8], [`${q}.lora_magnitude_vector`]: [8] };
-  const [file] = await inRoot(shapes, {
-    use_dora: true,
-    lora_bias: true,
-    activation: 'relu',
-    modules_to_save: null,
+describe('the optional parts', () => {
+  const saved = 'base_model.model.multi_vector_projector';
+
+  test('a bias of B, and a ReLU', async () => {
+    const more = { lora_bias: true, activation: 'relu', modules_to_save: null };
+    const [file] = await inRoot({ ...onQ(), [`${q}.lora_B.bias`]: [8] }, more);
+    expect(file.modules.get(canonicalQ)?.bBias?.shape).toEqual([8]);
+    expect(file.config).toMatchObject({
+      activation: 'relu',
+      useDora: false,
+      loraBias: true,
+      modulesToSave: [],
+    });
   });
-  const module = file.modules.get(canonicalQ)!;
-  expect([module.bBias?.shape, module.magnitude?.shape]).toEqual([[8], [8]]);
-  expect(file.config).toMatchObject({ activation: 'relu', useDora: true, loraBias: true, modulesToSave: [] });
+
+  test.each(['', '.weight', '.default.weight', '.default'])(
+    'DoRA, written lora_magnitude_vector%s',
+    async (tail) => {
+      const shapes = {
+        ...onQ(tail.includes('default') ? '.default' : ''),
+        [`${q}.lora_magnitude_vector${tail}`]: [8],
+      };
+      const [file] = await inRoot(shapes, { use_dora: true });
+      expect(file.modules.get(canonicalQ)?.magnitude?.shape).toEqual([8]);
+    },
+  );
+
+  test('a convolution, as PEFT shapes its parts', async () => {
+    const conv = 'base_model.model.visual.patch_embed.proj';
+    const shapes = {
+      [`${conv}.lora_A.weight`]: [4, 3, 2, 14, 14],
+      [`${conv}.lora_B.weight`]: [8, 4, 1, 1, 1],
+      [`${conv}.lora_magnitude_vector`]: [1, 8, 1, 1, 1],
+    };
+    const [file] = await inRoot(shapes, { use_dora: true });
+    expect(file.modules.get('visual.patch_embed.proj')?.scale).toBe(2);
+  });
+
+  test.each([
+    ['plain', '', ''],
+    ['in PEFT’s wrapper', '.modules_to_save.default', '.default'],
+  ])('a module that is saved whole, %s', async (_, inside, label) => {
+    const shapes = {
+      ...onQ(label),
+      [`${saved}${inside}.weight`]: [4, 6],
+      [`${saved}${inside}.bias`]: [4],
+      'base_model.model.visual.merger.mlp.0.weight': [4, 4],
+    };
+    const [file] = await inRoot(shapes, { modules_to_save: ['multi_vector_projector', 'merger'] });
+    expect([...file.modules.keys()]).toEqual([canonicalQ]);
+    expect([...file.saved.keys()]).toEqual(['multi_vector_projector', 'visual.merger.mlp.0']);
+    expect(file.saved.get('multi_vector_projector')?.bias?.shape).toEqual([4]);
+  });
+
+  test('what does not go together', async () => {
+    const more = { modules_to_save: ['multi_vector_projector'] };
+    const beside = {
+      ...onQ(),
+      [`${saved}.weight`]: [4, 6],
+      [`${saved}.lora_A.weight`]: [4, 6],
+      [`${saved}.lora_B.weight`]: [4, 4],
+    };
+    expect(await messageOf(inRoot(beside, more))).toContain(
+      'a LoRA, and saved as a whole by modules_to_save',
+    );
+    expect(await messageOf(inRoot({ ...onQ(), [`${saved}.bias`]: [4] }, more))).toContain(
+      'missing     the weight of multi_vector_projector (mine)',
+    );
+    const several = { ...onQ('.code'), ...onQ('.retrieval'), [`${saved}.weight`]: [4, 6] };
+    expect(await messageOf(together(several, more))).toContain(
+      'modules_to_save holds for one adapter, but this file has code, retrieval',
+    );
+    expect(
+      await messageOf(inRoot({ ...onQ(), [`${saved}.modules_to_save.default.weight`]: [4, 6] })),
+    ).toContain('modules_to_save does not name it');
+    expect(await messageOf(inRoot({ ...onQ(), [`${q}.lora_B.bias`]: [8] }))).toContain('lora_bias is false');
+    expect(await messageOf(inRoot(onQ(), { use_dora: true, lora_bias: true }))).toContain(
+      'exclude each other',
+    );
+    expect(await messageOf(inRoot(onQ(), { use_dora: true, activation: 'relu' }))).toContain(
+      'activation "relu"',
+    );
+  });
 });
 
 describe('what is wrong is told, all of it, in one message', () => {
@@ -221,7 +293,7 @@ describe('what is wrong is told, all of it, in one message', () => {
       'base_model.model.model.layers.0.mlp.gate_proj.lora_A.code.weight': [4, 6],
       'base_model.model.model.layers.0.mlp.gate_proj.lora_B.code.weight': [8, 2],
       'base_model.model.visual.patch_embed.proj.lora_A.code.weight': [4, 3, 2, 14, 14],
-      'base_model.model.visual.patch_embed.proj.lora_B.code.weight': [8, 4, 1, 1, 1],
+      'base_model.model.visual.patch_embed.proj.lora_B.code.weight': [8, 4, 1, 2, 1],
       'base_model.model.model.embed_tokens.lora_embedding_A': [4, 9],
       'base_model.model.lm_head.weight': [9, 6],
       'base_model.model.model.language_model.layers.0.self_attn.k_proj.lora_A.a.b.c.weight': [4, 6],
@@ -230,19 +302,18 @@ describe('what is wrong is told, all of it, in one message', () => {
     };
     const message = await messageOf(together(shapes, { modules_to_save: ['lm_head'] }));
     expect(message.split('\n')[0]).toBe(
-      'm/adapters/adapter_model.safetensors: this adapter cannot be used (10 problems):',
+      'm/adapters/adapter_model.safetensors: this adapter cannot be used (9 problems):',
     );
     expect(message.split('\n').slice(1).sort()).toEqual(
       [
         `  unexpected  ${q}.weight: not a LoRA tensor`,
         '  unexpected  base_model.model.model.embed_tokens.lora_embedding_A: LoRA on an embedding table is not supported here yet',
-        '  unexpected  base_model.model.lm_head.weight: modules_to_save is not supported here yet',
         '  unexpected  base_model.model.model.language_model.layers.0.self_attn.k_proj.lora_A.a.b.c.weight: not a name that PEFT gives to a LoRA tensor',
         `  unexpected  ${q}.lora_magnitude_vector.code: use_dora is false`,
         '  missing     lora_B of model.layers.0.mlp.up_proj (code)',
         '  missing     lora_A of model.layers.0.mlp.down_proj (code)',
         '  wrong shape model.layers.0.mlp.gate_proj (code): expected A [r, in] and B [out, r], found A [4, 6] and B [8, 2]',
-        '  wrong shape visual.patch_embed.proj (code): expected A [r, in] and B [out, r], found A [4, 3, 2, 14, 14] and B [8, 4, 1, 1, 1]',
+        '  wrong shape visual.patch_embed.proj (code): expected A [r, in] and B [out, r], found A [4, 3, 2, 14, 14] and B [8, 4, 1, 2, 1]',
         `  twice       base_model.model.model.layers.0.self_attn.q_proj.lora_A.code.weight: the same part of the same module as ${q}.lora_A.code.weight`,
       ].sort(),
     );
@@ -268,10 +339,13 @@ describe('what is wrong is told, all of it, in one message', () => {
       /wrong dtype .*lora_A\.weight: I8 is not a float/,
     );
     expect(await messageOf(inRoot({}))).toMatch(/the file holds no tensors/);
-    expect(await messageOf(inRoot(onQ(), { use_dora: true, lora_bias: true }))).toMatch(
-      /missing {5}lora_magnitude_vector of .*\n.*missing {5}the bias of lora_B of .*lora_bias is true/,
+    expect(await messageOf(inRoot(onQ(), { use_dora: true }))).toMatch(
+      /missing {5}lora_magnitude_vector of .*use_dora is true/,
     );
-    expect(await messageOf(inRoot({ ...onQ(), [`${q}.lora_B.bias`]: [6] }))).toMatch(
+    expect(await messageOf(inRoot(onQ(), { lora_bias: true }))).toMatch(
+      /missing {5}the bias of lora_B of .*lora_bias is true/,
+    );
+    expect(await messageOf(inRoot({ ...onQ(), [`${q}.lora_B.bias`]: [6] }, { lora_bias: true }))).toMatch(
       /lora_B\.bias: expected \[8\], found \[6\]/,
     );
   });

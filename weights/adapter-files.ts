@@ -1,19 +1,18 @@
 import { CheckpointError } from '../src/errors.ts';
 import { type AdapterConfig, parseAdapterConfig } from './adapter-config.ts';
-import { type AdapterModules, adapterModules } from './adapter-modules.ts';
+import { type AdapterContents, adapterModules } from './adapter-modules.ts';
 import type { FileTree } from './byte-source.ts';
 import { readJsonIfThere } from './read-text.ts';
 import { readHeader } from './safetensors.ts';
 
 export type { AdapterConfig } from './adapter-config.ts';
-export type { AdapterModule, AdapterModules } from './adapter-modules.ts';
+export type { AdapterModule, AdapterModules, SavedModule } from './adapter-modules.ts';
 
 /** One adapter of a file: where its tensors lie, and how they are meant. Nothing but headers has been read. */
-export type AdapterFile = {
+export type AdapterFile = AdapterContents & {
   /** Its name: a task of the model, or what the caller called it. */
   readonly task: string;
   readonly config: AdapterConfig;
-  readonly modules: AdapterModules;
 };
 
 export type ListAdapterOptions = {
@@ -76,7 +75,7 @@ async function readFolder(
   try {
     const { tensors } = await readHeader(source, signal);
     const tasks = adapterModules(source.name, tensors, config, name);
-    return [...tasks].map(([task, modules]) => ({ task, config, modules }));
+    return [...tasks].map(([task, contents]) => ({ task, config, ...contents }));
   } catch (error) {
     await source.close();
     throw error;

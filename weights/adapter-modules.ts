@@ -1,19 +1,19 @@
 import { CheckpointError } from '../src/errors.ts';
 import { type AdapterConfig, patternValue } from './adapter-config.ts';
 import { type AdapterPart, type AdapterTensorName, parseAdapterTensorName } from './adapter-names.ts';
-import { isFloatDtype } from './dtypes.ts';
+import { elementCount, isFloatDtype } from './dtypes.ts';
 import { counted, listProblems } from './problem-list.ts';
 import type { TensorEntry } from './safetensors.ts';
 
 /** A LoRA on one linear map: y += scale · (B · act(A x) + bBias). */
 export type AdapterModule = {
-  /** [R, in] */
+  /** [R, in]; of a convolution [R, in channels, ...kernel] */
   readonly a: TensorEntry;
-  /** [out, R] */
+  /** [out, R]; of a convolution with ones after it */
   readonly b: TensorEntry;
   /** [out]; with PEFT's `lora_bias`. */
   readonly bBias?: TensorEntry;
-  /** [out]; DoRA's norms. */
+  /** [out]; DoRA's norms. Of a convolution [1, out, 1, …]. */
   readonly magnitude?: TensorEntry;
   /** alpha/r or, with rsLoRA, alpha/√r; alpha and r of this module. */
   readonly scale: number;
@@ -21,6 +21,16 @@ export type AdapterModule = {
 
 /** By canonical module path: `model.layers.0.self_attn.q_proj`, `multi_vector_projector`. */
 export type AdapterModules = ReadonlyMap<string, AdapterModule>;
+
+/** A map that the adapter brings along whole (`modules_to_save`). */
+export type SavedModule = { readonly weight: TensorEntry; readonly bias?: TensorEntry };
+
+/** What one adapter of a file holds. */
+export type AdapterContents = {
+  readonly modules: AdapterModules;
+  /** By canonical module path. */
+  readonly saved: ReadonlyMap<string, SavedModule>;
+};
 
 type Parts = { readonly path: string } & Partial<Record<AdapterPart, TensorEntry>>;
 
@@ -33,7 +43,7 @@ export function adapterModules(
   tensors: ReadonlyMap<string, TensorEntry>,
   config: AdapterConfig,
   name: string | null,
-): ReadonlyMap<string, AdapterModules> {
+): ReadonlyMap<string, AdapterContents> {
   const problems: string[] = [];
   const named: { entry: TensorEntry; what: AdapterTensorName }[] = [];
   for (const entry of tensors.values()) {
@@ -60,12 +70,20 @@ export function adapterModules(
     modules.set(what.module, { ...parts, [what.part]: entry });
   }
 
-  const result = new Map<string, AdapterModules>();
-  for (const [task, modules] of tasks) {
-    const whole = [...modules].map(
-      ([module, parts]) => [module, assemble(module, task, parts, config, problems)] as const,
-    );
-    result.set(task, new Map(whole.filter((m): m is [string, AdapterModule] => m[1] !== null)));
+  const result = new Map<string, AdapterContents>();
+  for (const [task, named] of tasks) {
+    const modules = new Map<string, AdapterModule>();
+    const saved = new Map<string, SavedModule>();
+    for (const [module, parts] of named) {
+      if (parts.weight || parts.bias) {
+        const whole = replacement(module, task, parts, problems);
+        if (whole) saved.set(module, whole);
+      } else {
+        const whole = assemble(module, task, parts, config, problems);
+        if (whole) modules.set(module, whole);
+      }
+    }
+    result.set(task, { modules, saved });
   }
   if (tensors.size === 0) problems.push('the file holds no tensors');
   if (problems.length === 0) return result;
@@ -79,10 +97,12 @@ export function adapterModules(
  * if the file has no name of its own; PEFT's `default`, or the only label of a folder's file, is just an adapter's name.
  */
 function taskNaming(
-  names: readonly AdapterTensorName[],
+  all: readonly AdapterTensorName[],
   name: string | null,
   problems: string[],
 ): (what: AdapterTensorName) => string {
+  // A module that is saved whole carries no label; where a file holds several tasks, nothing says whose it is.
+  const names = all.filter(({ part, labels }) => labels.length > 0 || (part !== 'weight' && part !== 'bias'));
   const depths = new Set(names.map(({ labels }) => labels.length));
   if (depths.size > 1) {
     const samples = [...depths].map((d) => names.find(({ labels }) => labels.length === d));
@@ -92,7 +112,20 @@ function taskNaming(
   const labels = new Set(names.flatMap((what) => what.labels.at(-1) ?? []));
   const onlyOne = labels.size === 1 && !depths.has(2);
   const meaningless = onlyOne && (name !== null || labels.has('default'));
-  return (what) => (meaningless ? undefined : what.labels.at(-1)) ?? name ?? 'default';
+  if (labels.size > 1 && names.length < all.length) {
+    problems.push(`modules_to_save holds for one adapter, but this file has ${[...labels].join(', ')}`);
+  }
+  const alone = onlyOne && !meaningless ? [...labels][0] : undefined;
+  return (what) => (meaningless ? undefined : what.labels.at(-1)) ?? alone ?? name ?? 'default';
+}
+
+/** A map that is replaced: it needs a weight, and no LoRA beside it. */
+function replacement(module: string, task: string, parts: Parts, problems: string[]): SavedModule | null {
+  const { weight, bias, a, b } = parts;
+  const where = `${module} (${task})`;
+  if (!weight) problems.push(`missing     the weight of ${where}: modules_to_save brings its bias`);
+  if (a || b) problems.push(`twice       ${where}: a LoRA, and saved as a whole by modules_to_save`);
+  return weight ? { weight, bias } : null;
 }
 
 /** Checks that the parts fit together. `null`, and a problem, where they do not. */
@@ -113,16 +146,22 @@ function assemble(
   if (!config.useDora && magnitude) problems.push(`unexpected  ${magnitude.name}: use_dora is false`);
   if (config.loraBias && !bBias)
     problems.push(`missing     the bias of lora_B of ${where}: lora_bias is true`);
+  if (!config.loraBias && bBias) problems.push(`unexpected  ${bBias.name}: lora_bias is false`);
   if (!a || !b) return null;
 
   const r = a.shape[0];
-  if (a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== r || r === 0) {
+  const flat = a.shape.length === 2 && b.shape.length === 2;
+  const convolution =
+    a.shape.length > 2 && b.shape.length === a.shape.length && b.shape.slice(2).every((n) => n === 1);
+  if (!(flat || convolution) || b.shape[1] !== r || r === 0) {
     problems.push(
       `wrong shape ${where}: expected A [r, in] and B [out, r], found A ${shown(a)} and B ${shown(b)}`,
     );
   }
   for (const vector of [bBias, magnitude]) {
-    if (vector && (vector.shape.length !== 1 || vector.shape[0] !== b.shape[0])) {
+    // PEFT keeps the magnitudes of a convolution as [1, out, 1, …].
+    const size = vector?.shape.length === 1 || convolution ? elementCount(vector?.shape ?? []) : 0;
+    if (vector && size !== b.shape[0]) {
       problems.push(`wrong shape ${vector.name}: expected [${b.shape[0]}], found ${shown(vector)}`);
     }
   }

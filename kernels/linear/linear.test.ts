@@ -70,6 +70,53 @@ onEveryBackend(() => {
       { numRuns: 15 },
     ));
 
+  test('a bias of B and DoRA on top of a map, one after the other, as in double precision', async () => {
+    const [T, In, Out, R] = [5, 12, 7, 3];
+    const [x, w, b, bBias] = [gaussian(T * In, 1), gaussian(In * Out, 2), gaussian(Out, 3), gaussian(Out, 4)];
+    const [a, up] = [gaussian(In * R, 5), gaussian(R * Out, 6)];
+    const magnitude = gaussian(Out, 7).map((v) => 2 + Math.abs(v));
+    const norm = gaussian(Out, 8).map((v) => 1 + Math.abs(v));
+    const low = product(product(x, a, [T, In, R]), up, [T, R, Out]);
+    // First y + 0.5 · (x A B + bBias), then the change of a DoRA with scale −2, of which 0.7 is added.
+    const first = product(x, w, [T, In, Out]).map((v, i) => v + b[i % Out] + 0.5 * (low[i] + bBias[i % Out]));
+    const expected = first.map((y, i) => {
+      const gain = magnitude[i % Out] / norm[i % Out];
+      return y + 0.7 * ((gain - 1) * (y - b[i % Out]) + gain * -2 * low[i]);
+    });
+    const found = await expectNoLeak(async () => {
+      const pair = { a: float32Matrix(tf.tensor2d(a, [In, R])), b: float32Matrix(tf.tensor2d(up, [R, Out])) };
+      const [bias, more] = [tf.tensor1d(b), tf.tensor1d(bBias)];
+      const dora = { magnitude: tf.tensor1d(magnitude), norm: tf.tensor1d(norm), weight: 0.7 };
+      const inputs = { x: tf.tensor2d(x, [T, In]), weight: float32Matrix(tf.tensor2d(w, [In, Out])), bias };
+      const y = linear({
+        ...inputs,
+        lora: [
+          { ...pair, scale: 0.5, activation: 'none', bBias: more },
+          { ...pair, scale: -2, activation: 'none', dora },
+        ],
+      });
+      const values = await y.data();
+      for (const t of [y, inputs.x, inputs.weight, bias, more, dora.magnitude, dora.norm, pair.a, pair.b])
+        t.dispose();
+      return values;
+    });
+    expectClose(found, expected, { relativeToMax: 2e-6, what: 'bias of B, DoRA' });
+  });
+
+  test('a DoRA whose map was not measured, and vectors of another size, are refused', () => {
+    const weight = float32Matrix(tf.zeros([4, 3]));
+    const pair = { a: float32Matrix(tf.zeros([4, 2])), b: float32Matrix(tf.zeros([2, 3])) };
+    const term = { ...pair, scale: 1, activation: 'none' as const };
+    const run = (more: object) =>
+      linear({ x: tf.zeros([2, 4]), weight, bias: null, lora: [{ ...term, ...more }] });
+    expect(() => run({ dora: { magnitude: tf.ones([3]), norm: null, weight: 1 } })).toThrow(
+      'model.placeAdapter',
+    );
+    expect(() => run({ bBias: tf.ones([4]) })).toThrow(
+      'a LoRA vector has 4 values, the matrix has 3 columns',
+    );
+  });
+
   test('at sizes of the model', () =>
     check({ T: 37, In: 512, Out: 640, R: 32, activation: 'none', bias: true }));
 

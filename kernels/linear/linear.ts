@@ -7,12 +7,26 @@ import type { Matrix } from './matrix.ts';
 /** What may stand between the two LoRA matrices. `none` is LoRA as published; `relu` makes it a small adapter MLP. */
 export type LoraActivation = 'none' | 'relu';
 
-/** One low-rank term: scale · act(x A) B.   a: [in, R], b: [R, out], stored like any other matrix. */
+/** One low-rank term: δ = scale · (act(x A) B + bBias).   a: [in, R], b: [R, out], stored like any other matrix. */
 export type LoraTerm = {
   readonly a: Matrix;
   readonly b: Matrix;
   readonly scale: number;
   readonly activation: LoraActivation;
+  /** [out]; PEFT's `lora_bias`. */
+  readonly bBias?: tf.Tensor1D | null;
+  /** Not given: plain LoRA, y + δ. */
+  readonly dora?: Dora;
+};
+
+/** DoRA (Liu et al. 2024): the map's columns keep a learned length.   y + weight · ((m/n − 1) · (y − b) + m/n · δ) */
+export type Dora = {
+  /** m [out], `lora_magnitude_vector`. */
+  readonly magnitude: tf.Tensor1D;
+  /** n [out]: the lengths of the columns of W + scale · A B, a constant of the frozen map; `null` until they are measured. */
+  readonly norm: tf.Tensor1D | null;
+  /** The part of the whole change that is added: 1, or the adapter's weight in a mix. */
+  readonly weight: number;
 };
 
 export type LinearInputs = {
@@ -24,23 +38,43 @@ export type LinearInputs = {
 
 type Attrs = Record<string, never>;
 
-/** x W + b + Σ scale · act(x A) B, in stock ops (Hu et al. 2021; several active adapters add up, as in PEFT). */
+/** x W + b + Σ δ, in stock ops (Hu et al. 2021; several active adapters add up, as in PEFT). */
 export function composedLinear({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D {
   let y: tf.Tensor2D = tf.matMul(x, weight.dense());
   if (bias) y = tf.add(y, bias);
-  return addLora(y, x, lora);
+  return addLora(y, x, lora, bias);
 }
 
-/** y + Σ scale · act(x A) B.   y: [T, out], x: [T, in] → [T, out] */
-export function addLora(y: tf.Tensor2D, x: tf.Tensor2D, lora: readonly LoraTerm[]): tf.Tensor2D {
-  for (const { a, b, scale, activation } of lora) {
+/**
+ * The terms on top of y = x W + b, one after the other: a DoRA term stretches what stands before it, so their order counts.
+ * y: [T, out], x: [T, in] → [T, out]   (peft: tuners/lora/layer.py, Linear.forward; dora.py, DoraLinearLayer.forward)
+ */
+export function addLora(
+  y: tf.Tensor2D,
+  x: tf.Tensor2D,
+  lora: readonly LoraTerm[],
+  bias: tf.Tensor1D | null,
+): tf.Tensor2D {
+  for (const { a, b, scale, activation, bBias, dora } of lora) {
     const low: tf.Tensor2D = tf.matMul(x, a.dense()); //                                    [T, R]
     const mid = activation === 'relu' ? tf.relu(low) : low;
-    const delta = tf.matMul(mid, b.dense()); //                                             [T, out]
-    y = tf.add(y, scale === 1 ? delta : tf.mul(delta, scale));
+    let delta: tf.Tensor2D = tf.matMul(mid, b.dense()); //                                  [T, out]
+    if (bBias) delta = tf.add(delta, bBias);
+    if (scale !== 1) delta = tf.mul(delta, scale);
+    y = tf.add(y, dora ? stretched(dora, bias ? tf.sub(y, bias) : y, delta) : delta);
   }
   return y;
 }
+
+/** weight · ((m/n − 1) · y + m/n · δ)   y, δ: [T, out] → [T, out] */
+function stretched({ magnitude, norm, weight }: Dora, y: tf.Tensor2D, delta: tf.Tensor2D): tf.Tensor2D {
+  const gain = tf.div(magnitude, norm as tf.Tensor1D); //                                   [out]
+  const change: tf.Tensor2D = tf.add(tf.mul(tf.sub(gain, 1), y), tf.mul(gain, delta));
+  return weight === 1 ? change : tf.mul(change, weight);
+}
+
+/** Whether a term is scale · act(x A) B and nothing else: what a fused body can add in place. */
+export const isPlain = ({ bBias, dora }: LoraTerm): boolean => !bBias && !dora;
 
 const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear);
 
@@ -48,10 +82,19 @@ const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear);
 export function linear(inputs: LinearInputs): tf.Tensor2D {
   const { inSize, outSize } = inputs.weight;
   dims(inputs.x, 'T In', { In: inSize });
-  for (const { a, b } of inputs.lora) {
+  for (const { a, b, bBias, dora } of inputs.lora) {
     if (a.inSize !== inSize || b.outSize !== outSize || a.outSize !== b.inSize) {
       throw new InputError(
         `a LoRA of A [${a.inSize}, ${a.outSize}] and B [${b.inSize}, ${b.outSize}] does not fit a matrix [${inSize}, ${outSize}]`,
+      );
+    }
+    for (const vector of [bBias, dora?.magnitude, dora?.norm]) {
+      if (vector && vector.size !== outSize)
+        throw new InputError(`a LoRA vector has ${vector.size} values, the matrix has ${outSize} columns`);
+    }
+    if (dora?.norm === null) {
+      throw new InputError(
+        'a DoRA term runs once the lengths of its map are known: put its adapter on with model.placeAdapter',
       );
     }
   }

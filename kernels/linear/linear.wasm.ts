@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Gemm, Product } from '../wasm/gemm.ts';
 import { addressOf, emptyTensor, type WasmBackend, wasmBackend } from '../wasm/heap.ts';
-import type { LinearInputs } from './linear.ts';
+import { addLora, isPlain, type LinearInputs } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { isBfloat } from './wasm-store.ts';
 
 /**
- * The bias joins the first product, bfloat16 is widened inside it, and low-rank terms are added to its result in place.
+ * The bias joins the first product, bfloat16 is widened inside it, and low-rank terms are added to its result in place;
+ * terms of more than two matrices (DoRA, a bias of B) go on top of it in stock ops.
  * Ladder, one decoder block of the published size at 64 tokens: bench/README.md, "WebAssembly".
  */
 export const wasmLinear =
@@ -15,6 +16,7 @@ export const wasmLinear =
     const backend = wasmBackend();
     const y = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], weight.outSize]);
     multiply(gemm, backend, x, weight, y, { bias: bias ? addressOf(backend, bias) : 0 });
+    if (!lora.every(isPlain)) return addLora(y, x, lora, bias);
     for (const { a, b, scale, activation } of lora) {
       const low = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], a.outSize]);
       multiply(gemm, backend, x, a, low, {});

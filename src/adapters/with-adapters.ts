@@ -1,6 +1,11 @@
-import type { LoraTerm } from '../../kernels/index.ts';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { LoraTerm, Matrix } from '../../kernels/index.ts';
+import { InputError } from '../errors.ts';
 import type { Linear } from '../layers/linear.ts';
 import { mapLinears } from '../params.ts';
+
+/** A linear map that an adapter brings along whole (PEFT's `modules_to_save`). */
+export type SavedMap = { readonly weight: Matrix; readonly bias: tf.Tensor1D | null };
 
 /** A LoRA in memory: low-rank terms by module path. Its tensors belong to it and live until `dispose`. */
 export type Adapter = {
@@ -8,16 +13,60 @@ export type Adapter = {
   readonly rank: number;
   readonly terms: ReadonlyMap<string, LoraTerm>;
   readonly parameters: number;
+  /** Maps that it replaces. Not given: none. */
+  readonly saved?: ReadonlyMap<string, SavedMap>;
+  /** Shapes of the weights of those maps that are convolutions in the checkpoint; only files need them. */
+  readonly kernels?: ReadonlyMap<string, readonly number[]>;
   dispose(): void;
 };
 
-/** An adapter with a factor on all its terms: `weigh(mine, 0.3)`. Shares every tensor. */
-export const weigh = (adapter: Adapter, factor: number): Adapter => ({
-  ...adapter,
-  terms: new Map([...adapter.terms].map(([name, term]) => [name, { ...term, scale: term.scale * factor }])),
-  dispose: () => {}, // the tensors belong to the original
-});
+/**
+ * An adapter with a factor on the change that it makes: `weigh(mine, 0.3)`. Shares every tensor.
+ * @throws InputError for an adapter with replaced maps, which are there or not
+ */
+export function weigh(adapter: Adapter, factor: number): Adapter {
+  if (adapter.saved?.size && factor !== 1) {
+    throw new InputError(
+      `adapter "${adapter.name}" replaces ${[...adapter.saved.keys()].join(', ')} (modules_to_save) and cannot be weighed ` +
+        `by ${factor}; run it alone, or at weight 1`,
+    );
+  }
+  return {
+    ...adapter,
+    terms: new Map([...adapter.terms].map(([name, term]) => [name, weighTerm(term, factor)])),
+    dispose: () => {}, // the tensors belong to the original
+  };
+}
 
-/** The same parameters with these adapters on, and no others. Several add up. Shares every tensor; creates none. */
-export const withAdapters = <T>(params: T, ...adapters: readonly Adapter[]): T =>
-  mapLinears(params, (l: Linear) => ({ ...l, lora: adapters.flatMap((a) => a.terms.get(l.name) ?? []) }));
+// The lengths in a DoRA term were measured with its scale, so its weight stands apart.
+const weighTerm = (term: LoraTerm, factor: number): LoraTerm =>
+  term.dora
+    ? { ...term, dora: { ...term.dora, weight: term.dora.weight * factor } }
+    : { ...term, scale: term.scale * factor };
+
+/**
+ * The same parameters with these adapters on, and no others. Shares every tensor; creates none. Several add up, in their
+ * order, which counts where one is a DoRA (as in PEFT, it stretches what stands before it).
+ * @throws InputError where one adapter replaces a map that another one changes, too
+ */
+export function withAdapters<T>(params: T, ...adapters: readonly Adapter[]): T {
+  checkReplaced(adapters);
+  return mapLinears(params, (l: Linear) => {
+    const replaced = adapters.flatMap((a) => a.saved?.get(l.name) ?? [])[0];
+    return { ...l, ...replaced, lora: adapters.flatMap((a) => a.terms.get(l.name) ?? []) };
+  });
+}
+
+function checkReplaced(adapters: readonly Adapter[]): void {
+  for (const a of adapters) {
+    for (const module of a.saved?.keys() ?? []) {
+      const other = adapters.find((b) => b !== a && (b.saved?.has(module) || b.terms.has(module)));
+      if (other) {
+        throw new InputError(
+          `adapters "${a.name}" and "${other.name}" cannot run together: the first replaces ${module} (modules_to_save), ` +
+            'which the second changes, too',
+        );
+      }
+    }
+  }
+}

@@ -78,14 +78,17 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
 }
 
 export function summarizeAdapters(files: readonly AdapterFile[]): readonly AdapterSummary[] {
-  return files.map(({ task, config, modules }) => {
+  return files.map(({ task, config, modules, saved }) => {
     const pairs = [...modules.values()];
+    const tensors = [...pairs, ...saved.values()].flatMap((m) =>
+      Object.values(m).filter((part) => typeof part === 'object'),
+    );
     return {
       name: task,
       ranks: [...new Set(pairs.map(({ a }) => a.shape[0]))].sort((x, y) => x - y),
       alpha: config.loraAlpha,
-      modules: pairs.length,
-      parameters: pairs.reduce((sum, { a, b }) => sum + elementCount(a.shape) + elementCount(b.shape), 0),
+      modules: pairs.length + saved.size,
+      parameters: tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     };
   });
 }

@@ -99,7 +99,8 @@ function startRun(model: JinaEmbeddings, options: EmbedOptions, session: Session
           ReturnType<typeof model.detailsOf>
         >;
         adapters.add(adapter ?? 'none');
-        if (task !== null && adapter !== null && task !== adapter) aliases.set(task, adapter);
+        const alone = adapter !== null && model.model.adapters.has(adapter); // not a mix, which was asked for
+        if (task !== null && alone && task !== adapter) aliases.set(task, adapter);
         if (truncated) cut.push(index);
         const embedded: Embedded = { index, id: inputs[i].id, type, embedding };
         checkFinite(embedded);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { adaptersCommand } from './adapters.ts';
+import type { SaveAdapter } from './adapters-combine.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { embedCommand } from './embed.ts';
@@ -20,6 +21,9 @@ const EXIT_CODES = '\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupt
 const SETTINGS =
   '\nEvery setting is also read from JINA_EMBEDDINGS_<NAME>, as in JINA_EMBEDDINGS_BATCH_SIZE=4.';
 
+const saveAdapter: SaveAdapter = async (adapter, folder) =>
+  (await import('../platform/node-adapter.ts')).saveAdapter(adapter, folder);
+
 function buildProgram(signal: AbortSignal): Command {
   const program = addGlobalOptions(new Command('jina-embeddings'))
     .description(ABOUT)
@@ -29,7 +33,7 @@ function buildProgram(signal: AbortSignal): Command {
     embedCommand,
     similarityCommand,
     infoCommand,
-    adaptersCommand,
+    (signal: AbortSignal) => adaptersCommand(signal, saveAdapter),
     evaluateCommand,
     doctorCommand,
     demoCommand,

@@ -19,12 +19,12 @@ export async function withAdapterWords(
     const known = [...model.adapters.keys()].join(', ');
     const adapter = await loadOne(word, [], model.spec, `${name} (${known})`, signal);
     try {
-      model.addAdapter(adapter);
+      await model.placeAdapter(adapter, { signal });
     } catch (error) {
       adapter.dispose();
       throw error;
     }
-    adapters.push(adapter);
+    adapters.push(model.adapter(adapter.name)); // a DoRA was measured on the way
   }
   return adapters;
 }

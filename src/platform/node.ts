@@ -22,6 +22,7 @@ import { decodeWithSharp } from './node-image.ts';
 
 export * from '../index.ts';
 export type { HubProgress, OnDownload } from './hub-progress.ts';
+export { saveAdapter } from './node-adapter.ts';
 export { openFileSource, openFolder } from './node-files.ts';
 
 /** Options that only Node has: they concern repositories on the Hugging Face hub. */

@@ -169,6 +169,25 @@ describe('mistakes', () => {
   });
 });
 
+test('combine writes a PEFT folder, which every other command takes', async () => {
+  const to = join(folder, 'made', 'mixed');
+  const given = ['code', 'retrieval', '-w', '0.25,0.75', '--type', 'cat', '--name', 'mixed', '-o', to];
+  const { name, rank, output } = await jsonOf('combine', ...given, ...MODEL);
+  expect({ name, rank, output }).toEqual({ name: 'mixed', rank: 8, output: to });
+  expect((await readdir(to)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+  expect((await jsonOf('list', to)).adapters).toEqual([
+    { name: 'mixed', ranks: [8], alpha: 8, modules: 22, parameters: 22912 },
+  ]);
+  const { adapters } = await jsonOf('inspect', to, ...MODEL);
+  expect(adapters[0].modules.length).toBe(22);
+  const dora = 'test/adapters/forms/dora'; // of another model
+  expect((await run('effect', '-a', dora, '--text', 'hello', ...MODEL)).err).toContain(
+    'does not fit this model',
+  );
+  const effect = await jsonOf('effect', '-a', to, '--text', 'hello', ...MODEL, '--device', 'wasm');
+  expect(effect.moved[0].to).toBe('mixed');
+});
+
 // In this process, so that a writer can be given.
 describe('combine', () => {
   afterEach(() => void vi.restoreAllMocks());

@@ -69,6 +69,13 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe('embed', () => {
   let reference: readonly Line[];
 
+  test('a mix of adapters as a task, without a warning that another one ran', async () => {
+    const mixed = await run(['embed', ...MODEL, '--text', 'a', '--task', 'code*0.25 + retrieval*0.75']);
+    expect({ code: mixed.code, err: mixed.err }).toEqual({ code: 0, err: '' });
+    const alone = await run(['embed', ...MODEL, '--text', 'a', '--task', 'retrieval']);
+    expect(linesOf(mixed.out)[0].embedding).not.toEqual(linesOf(alone.out)[0].embedding);
+  });
+
   test('interleaved inputs come out in the order given, as JSON lines and nothing else', async () => {
     const file = join(folder, 'in.jsonl');
     await writeFile(

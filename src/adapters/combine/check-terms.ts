@@ -3,8 +3,6 @@ import { InputError } from '../../errors.ts';
 import type { Adapter } from '../with-adapters.ts';
 import type { Combination } from './recipe.ts';
 
-const PLAIN_PARTS: readonly string[] = ['a', 'b', 'scale', 'activation'];
-
 /**
  * Whether the terms of a module can be combined in this way, judged before the first is read.
  * @throws InputError naming module and adapters
@@ -16,15 +14,6 @@ export function checkTerms(module: string, adapters: readonly Adapter[], { type,
   });
   const said = (what: (term: LoraTerm) => unknown) =>
     terms.map(({ name, term }) => `"${name}" ${what(term)}`).join(', ');
-  for (const { name, term } of terms) {
-    const more = Object.entries(term).filter(([key, value]) => !PLAIN_PARTS.includes(key) && value != null);
-    if (more.length > 0) {
-      throw new InputError(
-        `"${name}" has more than two matrices on ${module} (${more.map(([key]) => key).join(', ')}), which do not add up ` +
-          'as the changes of plain LoRAs do (DoRA scales by the norms of the whole weight); it cannot be combined',
-      );
-    }
-  }
   const shapes = new Set(terms.map(({ term: { a, b } }) => `${a.inSize} → ${b.outSize}`));
   if (shapes.size > 1) {
     throw new InputError(

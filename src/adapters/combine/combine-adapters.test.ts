@@ -194,11 +194,6 @@ describe('what cannot be combined', () => {
   const wide = () => plainAdapter('wide', { q: randomTerm({ ...size, rank: 3 }, 3) });
   const relu = () => plainAdapter('bent', { q: randomTerm({ ...size, rank: 2, activation: 'relu' }, 5) });
   const large = () => plainAdapter('large', { q: randomTerm({ inSize: 7, outSize: 5, rank: 2 }, 7) });
-  const dora = (): Adapter => {
-    const plain = one();
-    const terms = [...plain.terms].map(([k, t]) => [k, { ...t, magnitude: new Float32Array(5) }] as const);
-    return { ...plain, name: 'dora', terms: new Map(terms) };
-  };
 
   test.each<[string, () => readonly Adapter[], readonly number[], RecipeOptions, RegExp]>([
     ['no adapters', () => [], [], {}, /list of adapters is empty/],
@@ -254,13 +249,6 @@ describe('what cannot be combined', () => {
       /only "cat" combines such adapters exactly, not "linear"/,
     ],
     ['a ReLU and none', () => [relu(), one()], [1, 1], { type: 'cat' }, /"bent" relu, "one" none/],
-    [
-      'DoRA',
-      () => [dora(), one()],
-      [1, 1],
-      { type: 'cat' },
-      /"dora" has more than two matrices on q \(magnitude\)/,
-    ],
   ])('%s', async (_, adapters, weights, options, message) => {
     const given = adapters();
     const failed = combineAdapters(given, weights, options);

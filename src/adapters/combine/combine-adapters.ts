@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { float32Matrix, type LoraTerm } from '../../../kernels/index.ts';
 import { InputError } from '../../errors.ts';
 import { readFactors } from '../algebra/factors.ts';
+import { checkPlain } from '../check-plain.ts';
 import type { Adapter } from '../with-adapters.ts';
 import { checkTerms } from './check-terms.ts';
 import { type CombinedTerm, combineTerm } from './combine-term.ts';
@@ -35,7 +36,7 @@ export type CombineOptions = RecipeOptions & {
  * `dare_*` draw from `seed`: the same numbers everywhere, but not torch's.
  *
  * @throws InputError for an unknown type, options out of range, ranks or shapes that do not go together, or terms that
- *   cannot be combined (DoRA; a ReLU between the matrices, except with `cat`)
+ *   cannot be combined (DoRA, a bias of B, maps that are replaced; a ReLU between the matrices, except with `cat`)
  */
 export async function combineAdapters(
   adapters: readonly Adapter[],
@@ -44,6 +45,7 @@ export async function combineAdapters(
 ): Promise<Adapter> {
   const { onProgress, signal, name = adapters.map((a) => a.name).join('+') } = options;
   checkWeights(adapters, weights);
+  for (const adapter of adapters) checkPlain(adapter, 'combined');
   const asked = combinationOf(options);
   // As in PEFT. Stacking one adapter is the same product, and is sound with a ReLU, too.
   const how = adapters.length > 1 ? asked : combinationOf({ type: loneType(adapters[0]) });
@@ -81,6 +83,7 @@ export async function combineAdapters(
     name,
     rank: Math.max(0, ...all.map(({ a }) => a.outSize)),
     terms,
+    kernels: new Map(adapters.flatMap((a) => [...(a.kernels ?? [])])),
     parameters: all.reduce((sum, { a, b }) => sum + a.outSize * (a.inSize + b.outSize), 0),
     dispose,
   };

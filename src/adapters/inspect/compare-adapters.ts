@@ -2,6 +2,7 @@ import { InputError } from '../../errors.ts';
 import { type Factors, inVectors, outVectors, readFactors } from '../algebra/factors.ts';
 import { productSvd } from '../algebra/svd.ts';
 import { dot, type Vectors } from '../algebra/vectors.ts';
+import { checkPlain } from '../check-plain.ts';
 import type { Adapter } from '../with-adapters.ts';
 import { modulePlace } from './module-place.ts';
 
@@ -44,7 +45,7 @@ export type CompareOptions = {
   readonly signal?: AbortSignal;
 };
 
-/** Compares what two adapters do, module by module. @throws InputError where they do not fit the same model */
+/** Compares what two adapters do, module by module. @throws InputError where they do not fit the same model, or one is a DoRA */
 export async function compareAdapters(
   a: Adapter,
   b: Adapter,
@@ -52,6 +53,7 @@ export async function compareAdapters(
 ): Promise<AdapterComparison> {
   const { directions = Number.POSITIVE_INFINITY, onProgress, signal } = options;
   if (!(directions >= 1)) throw new InputError(`directions must be 1 or more, got ${directions}`);
+  for (const adapter of [a, b]) checkPlain(adapter, 'compared');
   const shared = [...a.terms.keys()].filter((module) => b.terms.has(module));
   const modules: ModuleComparison[] = [];
   let [inner, normA, normB] = [0, 0, 0];

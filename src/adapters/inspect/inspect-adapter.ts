@@ -2,6 +2,7 @@ import type { LoraActivation } from '../../../kernels/index.ts';
 import type { ModelParams } from '../../params.ts';
 import { inVectors, outVectors, readFactors } from '../algebra/factors.ts';
 import { productSvd } from '../algebra/svd.ts';
+import { checkPlain } from '../check-plain.ts';
 import type { Adapter } from '../with-adapters.ts';
 import { modulePlace } from './module-place.ts';
 import { weightNorms } from './weight-norms.ts';
@@ -49,9 +50,13 @@ export type InspectOptions = {
   readonly signal?: AbortSignal;
 };
 
-/** Measures an adapter, module by module, in double precision on the CPU: under a second each at 2048 × 11008. */
+/**
+ * Measures an adapter, module by module, in double precision on the CPU: under a second each at 2048 × 11008.
+ * @throws InputError for a DoRA, a bias of B, or replaced maps
+ */
 export async function inspectAdapter(adapter: Adapter, options: InspectOptions = {}): Promise<AdapterReport> {
   const { params, onProgress, signal } = options;
+  checkPlain(adapter, 'inspected');
   const base = params && (await weightNorms(params, new Set(adapter.terms.keys()), signal));
   const modules: ModuleReport[] = [];
   for (const [module, term] of adapter.terms) {

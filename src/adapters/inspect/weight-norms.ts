@@ -1,34 +1,29 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { isBlocks, isLinear, isTable, isTensor } from '../../params.ts';
+import { eachLinear } from '../each-linear.ts';
 
-/** ‖W‖_F of the named linear maps. Blocks that are streamed are taken in their order, one at a time. */
+/** ‖W‖_F of the named linear maps. */
 export async function weightNorms(
   params: unknown,
   names: ReadonlySet<string>,
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, number>> {
   const norms = new Map<string, number>();
-  const walk = async (node: unknown): Promise<void> => {
-    if (isTensor(node) || isTable(node)) return;
-    if (isLinear(node)) {
-      if (!names.has(node.name)) return;
-      const norm = tf.tidy(() => tf.norm(node.weight.dense()));
-      norms.set(node.name, (await norm.data())[0]);
+  const measure = async (name: string, norm: tf.Tensor) => {
+    try {
+      norms.set(name, (await norm.data())[0]);
+    } finally {
       norm.dispose();
-    } else if (isBlocks(node)) {
-      for (let i = 0; i < node.length; i++) {
-        signal?.throwIfAborted();
-        const block = await node.take(i, signal);
-        try {
-          await walk(block);
-        } finally {
-          node.release(i);
-        }
-      }
-    } else {
-      for (const child of Object.values(node as object)) await walk(child);
     }
   };
-  await walk(params);
+  await eachLinear(
+    params,
+    names,
+    ({ name, weight }) =>
+      measure(
+        name,
+        tf.tidy(() => tf.norm(weight.dense())),
+      ),
+    signal,
+  );
   return norms;
 }

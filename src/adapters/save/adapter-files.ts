@@ -1,0 +1,87 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { LoraTerm, Matrix } from '../../../kernels/index.ts';
+import {
+  type AdapterFiles,
+  type AdapterModuleValues,
+  type AdapterValues,
+  type AdapterWriteOptions,
+  encodeAdapter,
+  type SavedModuleValues,
+} from '../../../weights/adapter-writer.ts';
+import { InputError } from '../../errors.ts';
+import type { Adapter } from '../with-adapters.ts';
+
+export type { AdapterFiles, AdapterWriteOptions } from '../../../weights/adapter-writer.ts';
+
+/**
+ * An adapter → the two files of a PEFT folder, in memory: `adapter_config.json`, and `adapter_model.safetensors` in pieces
+ * (a page makes a Blob of them; Node's `saveAdapter` writes them). float32 takes 4 bytes a parameter.
+ * @throws InputError for what no PEFT config describes: a weighed DoRA, a ReLU or a DoRA on some maps only
+ */
+export const adapterFiles = async (
+  adapter: Adapter,
+  options: AdapterWriteOptions = {},
+): Promise<AdapterFiles> => encodeAdapter(await adapterValues(adapter), options);
+
+/** An adapter's numbers as a PEFT file holds them. */
+async function adapterValues(adapter: Adapter): Promise<AdapterValues> {
+  const activation = oneActivation(adapter);
+  checkDora(adapter);
+  const modules = new Map<string, AdapterModuleValues>();
+  for (const [module, term] of adapter.terms) {
+    const { a, b, scale, bBias = null, dora } = term;
+    modules.set(module, {
+      a: await turned(a), // [in, R] here, [R, in] in the file
+      b: await turned(b), // [R, out] here, [out, R] in the file
+      rank: a.outSize,
+      inSize: a.inSize,
+      outSize: b.outSize,
+      scale,
+      bBias: bBias && ((await bBias.data()) as Float32Array),
+      magnitude: dora ? ((await dora.magnitude.data()) as Float32Array) : null,
+      kernel: adapter.kernels?.get(module) ?? null,
+    });
+  }
+  const saved = new Map<string, SavedModuleValues>();
+  for (const [module, { weight, bias }] of adapter.saved ?? []) {
+    saved.set(module, {
+      weight: await turned(weight),
+      shape: adapter.kernels?.get(module) ?? [weight.outSize, weight.inSize],
+      bias: bias && ((await bias.data()) as Float32Array),
+    });
+  }
+  return { modules, saved, activation };
+}
+
+async function turned(matrix: Matrix): Promise<Float32Array> {
+  const rows = tf.tidy(() => tf.transpose(matrix.dense()));
+  try {
+    return (await rows.data()) as Float32Array;
+  } finally {
+    rows.dispose();
+  }
+}
+
+function oneActivation({ name, terms }: Adapter): LoraTerm['activation'] {
+  const found = [...new Set([...terms.values()].map((t) => t.activation))];
+  if (found.length > 1) {
+    throw new InputError(
+      `adapter "${name}" has a ReLU between the matrices of some maps and not of others; one file says it for all: split it`,
+    );
+  }
+  return found[0] ?? 'none';
+}
+
+function checkDora({ name, terms }: Adapter): void {
+  const dora = [...terms.values()].filter((t) => t.dora);
+  if (dora.length > 0 && dora.length < terms.size) {
+    throw new InputError(
+      `adapter "${name}" is a DoRA on ${dora.length} of its ${terms.size} maps; use_dora holds for a whole file: split it`,
+    );
+  }
+  if (dora.some((t) => t.dora?.weight !== 1 || t.bBias)) {
+    throw new InputError(
+      `adapter "${name}" is a weighed DoRA, or one with a bias of B, which PEFT does not know; save the adapter it came from`,
+    );
+  }
+}
