@@ -3,6 +3,7 @@ export { type CuSeqlens, cumulate } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
 export { gelu } from './gelu/gelu.ts';
+export { registerGradients } from './gradients/register.ts';
 export { type LinearInputs, type LoraActivation, type LoraTerm, linear } from './linear/linear.ts';
 export { float32Matrix, type Matrix } from './linear/matrix.ts';
 export { type MatrixStore, matrixStore, type RawMatrix } from './linear/matrix-store.ts';
