@@ -3,6 +3,7 @@ export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
 export { gelu } from './gelu/gelu.ts';
+export { registerGradients } from './gradients/register.ts';
 export {
   type Dora,
   isPlain,

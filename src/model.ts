@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type CuSeqlens, cumulate, embed } from '../kernels/index.ts';
 import { decoder } from './decoder/decoder.ts';
-import { decoderRotary, ropePositions } from './decoder/positions.ts';
+import { decoderRotary, type Positions, ropePositions } from './decoder/positions.ts';
 import { InputError } from './errors.ts';
 import type { Observe } from './layers/observe.ts';
 import { disposeRotary } from './layers/rotary.ts';
@@ -41,17 +41,7 @@ export async function forward(
   seen: tf.Tensor2D | null = null,
   { observe, signal }: RunOptions = {},
 ): Promise<tf.Tensor2D> {
-  const ids = Int32Array.from(sequences.flatMap((s) => [...s.ids]));
-  const cuSeqlens: CuSeqlens = cumulate(sequences.map((s) => s.ids.length));
-  const merge = config.vision.spatialMergeSize;
-  const positions = sequences.map((s) =>
-    ropePositions(
-      s.ids,
-      config.tokens.image,
-      (s.grids ?? []).map(([, rows, columns]) => [rows / merge, columns / merge]),
-    ),
-  );
-
+  const { ids, cuSeqlens, positions } = packSequences(sequences, config);
   const text = await embed(params.model.embedTokens, ids, signal); //                          [T, D]
   const x = mergeStream(text, seen, ids, config.tokens.image); //                              [T, D]
   const rotary = decoderRotary(positions, config.decoder); //                                  [T, H]
@@ -64,8 +54,30 @@ export async function forward(
   }
 }
 
+/** Sequences one after the other: ids [T], where each ends, and the positions of their tokens. */
+export function packSequences(sequences: readonly Sequence[], config: ModelConfig): Packed {
+  const merge = config.vision.spatialMergeSize;
+  return {
+    ids: Int32Array.from(sequences.flatMap((s) => [...s.ids])),
+    cuSeqlens: cumulate(sequences.map((s) => s.ids.length)),
+    positions: sequences.map((s) =>
+      ropePositions(
+        s.ids,
+        config.tokens.image,
+        (s.grids ?? []).map(([, rows, columns]) => [rows / merge, columns / merge]),
+      ),
+    ),
+  };
+}
+
+export type Packed = {
+  readonly ids: Int32Array;
+  readonly cuSeqlens: CuSeqlens;
+  readonly positions: readonly Positions[];
+};
+
 /** Puts the visual tokens where the placeholders stand. Takes `text` [T, D] over and returns the stream [T, D]. */
-function mergeStream(
+export function mergeStream(
   text: tf.Tensor2D,
   seen: tf.Tensor2D | null,
   ids: Int32Array,

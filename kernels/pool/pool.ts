@@ -29,7 +29,8 @@ export function meanPool(x: tf.Tensor2D, spans: readonly Span[]): tf.Tensor2D {
 const NORM_FLOOR = 1e-12;
 
 export function composedL2Normalize({ x }: PoolInputs): tf.Tensor2D {
-  return tf.div(x, tf.maximum(tf.norm(x, 2, 1, true), NORM_FLOOR));
+  const norm = tf.sqrt(tf.sum(tf.square(x), 1, true)); //                  [T, 1]
+  return tf.div(x, tf.maximum(norm, NORM_FLOOR));
 }
 
 const l2 = defineKernel<PoolInputs, Record<string, never>>('L2Normalize', composedL2Normalize);

@@ -3,7 +3,7 @@ import { type Blocks, runBlocks } from '../layers/blocks.ts';
 import { type Linear, linear, linearSpec } from '../layers/linear.ts';
 import type { Observe } from '../layers/observe.ts';
 import { recent } from '../layers/recent.ts';
-import { disposeRotary, type RotaryValues, rotaryTables } from '../layers/rotary.ts';
+import { disposeRotary, type Rotary, type RotaryValues, rotaryTables } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 import type { VisionConfig } from '../model-config.ts';
 import { type VisionBlock, visionBlock, visionBlockSpec } from './block.ts';
@@ -31,7 +31,16 @@ export const visionTowerSpec = (key: string, c: VisionConfig): SpecOf<VisionTowe
 export type Images = { readonly pixelValues: Float32Array; readonly grids: readonly Grid[] };
 
 // Window order and rotary angles of the latest shapes: pages of one size come in rows.
-const plans = recent<{ readonly order: WindowOrder; readonly values: RotaryValues }>(8);
+const plans = recent<Plan>(8);
+
+type Plan = { readonly order: WindowOrder; readonly values: RotaryValues };
+
+/** Window order and rotary angles of images of these shapes. Plain data. */
+export const towerPlan = (grids: readonly Grid[], config: VisionConfig): Plan =>
+  plans(`${JSON.stringify(config)}:${grids.join(';')}`, () => {
+    const order = windowOrder(grids, config);
+    return { order, values: visionRotary(grids, order, config) };
+  });
 
 /**
  * Images → visual tokens in raster order (transformers: Qwen2_5_VisionTransformerPretrainedModel.forward).
@@ -44,41 +53,23 @@ export async function visionTower(
   observe?: Observe,
   signal?: AbortSignal,
 ): Promise<tf.Tensor2D> {
-  const { order, values } = plans(`${JSON.stringify(config)}:${grids.join(';')}`, () => {
-    const order = windowOrder(grids, config);
-    return { order, values: visionRotary(grids, order, config) };
-  });
+  const { order, values } = towerPlan(grids, config);
   const rotary = rotaryTables([values]);
-  const full = new Set(config.fullattBlockIndexes);
-  const patches = tf.tidy('patchEmbed', () => {
-    const values = tf.tensor2d(pixelValues, [
-      order.index.length * config.spatialMergeSize ** 2,
-      config.patchValues,
-    ]);
-    const embedded = linear(p.patchEmbed, values); //                              [P, C]
-    observe?.('vision.patch_embed', embedded);
-    return reorder(embedded, order.index); //                                      [P, C], window order from here
-  });
+  const step = towerStep(order, config, rotary);
+  const patches = embedPatches(p, pixelValues, order, config, observe);
   try {
     const seen = await runBlocks(
       p.blocks,
       patches,
       (block, x, i) => {
-        const cuSeqlens = full.has(i) ? order.cuSeqlens : order.cuWindowSeqlens;
-        const y = visionBlock(block, x, rotary, { heads: config.numHeads, cuSeqlens });
+        const y = step(block, x, i);
         observe?.(`vision.blocks.${i}`, y);
         return y;
       },
       signal,
     );
     try {
-      return tf.tidy('visionOut', () => {
-        const tokens = merger(p.merger, seen); //                                  [M, D]
-        observe?.('vision.merger', tokens);
-        const raster = reorder(tokens, order.inverse);
-        observe?.('vision.out', raster);
-        return raster;
-      });
+      return mergePatches(p, seen, order, observe);
     } finally {
       seen.dispose();
     }
@@ -87,6 +78,48 @@ export async function visionTower(
     disposeRotary(rotary);
   }
 }
+
+/** pixelValues: [P · patchValues] in raster order of merge blocks → [P, C] in window order */
+export const embedPatches = (
+  p: VisionTower,
+  pixelValues: Float32Array,
+  order: WindowOrder,
+  config: VisionConfig,
+  observe?: Observe,
+): tf.Tensor2D =>
+  tf.tidy('patchEmbed', () => {
+    const values = tf.tensor2d(pixelValues, [
+      order.index.length * config.spatialMergeSize ** 2,
+      config.patchValues,
+    ]);
+    const embedded = linear(p.patchEmbed, values); //                              [P, C]
+    observe?.('vision.patch_embed', embedded);
+    return reorder(embedded, order.index); //                                      [P, C], window order from here
+  });
+
+/** What block `i` does, with its own kind of attention.   x: [P, C] → [P, C] */
+export function towerStep(order: WindowOrder, config: VisionConfig, rotary: Rotary) {
+  const full = new Set(config.fullattBlockIndexes);
+  return (block: VisionBlock, x: tf.Tensor2D, i: number): tf.Tensor2D => {
+    const cuSeqlens = full.has(i) ? order.cuSeqlens : order.cuWindowSeqlens;
+    return visionBlock(block, x, rotary, { heads: config.numHeads, cuSeqlens });
+  };
+}
+
+/** x: [P, C] in window order → visual tokens [M, D] in raster order */
+export const mergePatches = (
+  p: VisionTower,
+  x: tf.Tensor2D,
+  order: WindowOrder,
+  observe?: Observe,
+): tf.Tensor2D =>
+  tf.tidy('visionOut', () => {
+    const tokens = merger(p.merger, x); //                                         [M, D]
+    observe?.('vision.merger', tokens);
+    const raster = reorder(tokens, order.inverse);
+    observe?.('vision.out', raster);
+    return raster;
+  });
 
 /** Rows in groups (merge blocks) taken in a new order.   x: [n·g, w], index: [n] → [n·g, w] */
 function reorder(x: tf.Tensor2D, index: Int32Array): tf.Tensor2D {
