@@ -169,6 +169,12 @@ export class EmbedderCore {
     const loaded: Adapter[] = [];
     try {
       const files = await chosenAdapters(tree, { task, name, signal });
+      const taken = replace ? undefined : files.find((file) => this.model.adapters.has(file.task));
+      if (taken) {
+        throw new InputError(
+          `an adapter named "${taken.task}" is already there; give another name, or replace: true to swap it`,
+        );
+      }
       for (const file of files) {
         loaded.push(await loadAdapter(file, this.model.spec, { residence: this.device.residence, signal }));
       }
