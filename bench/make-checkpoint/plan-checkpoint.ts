@@ -118,7 +118,7 @@ function withChoices(json: ConfigJson, { layers, visionDepth }: CheckpointChoice
   };
 }
 
-const preprocessorConfig = (maxPixels: number) => ({
+export const preprocessorConfig = (maxPixels: number) => ({
   min_pixels: 3136,
   max_pixels: maxPixels,
   patch_size: 14,

@@ -10,6 +10,8 @@ export type InfoNceOptions = Views & {
   readonly bothDirections?: boolean;
   /** One number a pair: pairs of the same group are no negatives for each other (equal texts, equal pictures). */
   readonly groups?: readonly number[];
+  /** 1 where document j also answers query i, so that it is no negative of it.   [n · n] */
+  readonly answers?: Uint8Array;
 };
 
 const HIDDEN = -1e9;
@@ -19,7 +21,7 @@ const HIDDEN = -1e9;
  * Sides: queries [n], documents [n], and hard negatives [any number], which every query sees.
  */
 export function infoNce(options: InfoNceOptions = {}): Loss {
-  const { temperature = 0.02, bothDirections = true, groups } = options;
+  const { temperature = 0.02, bothDirections = true, groups, answers } = options;
   const compute = (score: Scorer, [queries, documents, negatives]: readonly Side[]): tf.Scalar => {
     const n = queries.pooled.shape[0];
     if (documents.pooled.shape[0] !== n) {
@@ -29,6 +31,7 @@ export function infoNce(options: InfoNceOptions = {}): Loss {
     }
     let inBatch = tf.div(score.all(queries, documents), temperature) as tf.Tensor2D; //           [n, n]
     if (groups) inBatch = tf.add(inBatch, sameGroup(groups, n));
+    if (answers) inBatch = tf.add(inBatch, hiddenAnswers(answers, n));
     const harder = negatives && tf.div(score.all(queries, negatives), temperature); //            [n, k]
     const forth = trueColumn(harder ? tf.concat([inBatch, harder as tf.Tensor2D], 1) : inBatch);
     if (!bothDirections) return forth;
@@ -46,6 +49,14 @@ function trueColumn(logits: tf.Tensor2D): tf.Scalar {
   const [n, columns] = logits.shape;
   const truth = tf.eye(n, columns) as tf.Tensor2D;
   return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), truth)), n));
+}
+
+/** HIDDEN where a document answers the query of another, 0 elsewhere.   → [n, n] */
+function hiddenAnswers(answers: Uint8Array, n: number): tf.Tensor2D {
+  if (answers.length !== n * n)
+    throw new InputError(`${n} pairs need ${n * n} answers, got ${answers.length}`);
+  const values = Float32Array.from(answers, (yes, at) => (yes && at % (n + 1) !== 0 ? HIDDEN : 0));
+  return tf.tensor2d(values, [n, n]);
 }
 
 /** HIDDEN where two different pairs are of one group, 0 elsewhere.   → [n, n] */

@@ -1,0 +1,112 @@
+import { appendFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { preprocessorConfig } from '../../bench/make-checkpoint/plan-checkpoint.ts';
+import { openTerminal, printError } from '../../src/cli/terminal.ts';
+import type { DeviceName } from '../../src/config.ts';
+import { DeviceManager } from '../../src/device.ts';
+import { parsePreprocessorConfig } from '../../src/image/preprocessor-config.ts';
+import { parseModelConfig } from '../../src/model-config.ts';
+import { nodeEngines } from '../../src/platform/engines-node.ts';
+import { warmupCosine } from '../../src/train/schedule.ts';
+import { createTrainer } from '../../src/train/trainer.ts';
+import { freshVariables } from '../../src/train/weight-variables.ts';
+import { contrastBatch } from './contrast.ts';
+import { defaultConfig, IMAGE_SIZE } from './geometry.ts';
+import { MATERIAL_FOLDER, readMaterial } from './material.ts';
+import { createSampler } from './sampler.ts';
+import { restoreState, saveState } from './train-state.ts';
+
+const USAGE = `node --import tsx scripts/default-model/train.ts [options]
+
+Trains all weights of the default model from scratch, on what prepare.ts made. Stopped (Ctrl-C), it goes on where it was.
+
+  --updates N       of the whole run (default: 3000); the rate falls to zero at the last
+  --batch N         emoji of an update, each with two texts and a picture (default: 256)
+  --rate X          peak learning rate (default: 0.002)
+  --seed N          (default: 1)
+  --device NAME     (default: tensorflow)
+  --material DIR    (default: ${MATERIAL_FOLDER})
+`;
+
+const SAVE_EVERY_MS = 120_000;
+
+async function train(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      updates: { type: 'string', default: '3000' },
+      batch: { type: 'string', default: '256' },
+      rate: { type: 'string', default: '0.002' },
+      seed: { type: 'string', default: '1' },
+      device: { type: 'string', default: 'tensorflow' },
+      material: { type: 'string', default: MATERIAL_FOLDER },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const terminal = openTerminal();
+  if (values.help) return terminal.print(USAGE);
+  const total = Number(values.updates);
+  const seed = Number(values.seed);
+  const material = await readMaterial(values.material);
+  const manager = new DeviceManager(nodeEngines());
+  await manager.start(await manager.select({ device: values.device as DeviceName }));
+
+  const { tokenizer } = material;
+  const config = parseModelConfig(defaultConfig(tokenizer.vocabSize, (word) => tokenizer.specialId(word)));
+  const trainable = await freshVariables(config, { seed });
+  const trainer = createTrainer({
+    config,
+    trainable,
+    rate: warmupCosine({ peak: Number(values.rate), warmup: 100, total }),
+    optimizer: { weightDecay: 0.05, beta2: 0.98 },
+  });
+  const folder = join(values.material, 'run');
+  await mkdir(folder, { recursive: true });
+  const state = join(folder, 'base.safetensors');
+  const before = await restoreState(state, trainable.variables, trainer.optimizer);
+  let hours = Number(before?.hours ?? 0);
+  const sample = createSampler({
+    ...material,
+    patches: parsePreprocessorConfig(preprocessorConfig(IMAGE_SIZE ** 2)),
+    batchSize: Number(values.batch),
+    imageSize: IMAGE_SIZE,
+    maxLength: 32,
+    seed,
+  });
+
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort());
+  process.once('SIGTERM', () => stop.abort());
+  const bar = await terminal.progress('training', (done, all) => `${done}/${all}`);
+  let saved = performance.now();
+  let began = saved;
+  const save = async () => {
+    hours += (performance.now() - began) / 3.6e6;
+    began = saved = performance.now();
+    await saveState(state, trainable.variables, trainer.optimizer, {
+      seed: values.seed,
+      hours: String(hours),
+    });
+  };
+  while (trainer.optimizer.updates < total && !stop.signal.aborted) {
+    const at = trainer.optimizer.updates;
+    const batch = contrastBatch(sample(at), tokenizer, {
+      temperature: 0.05,
+      weights: { textImage: 1, textText: 0.5 },
+    });
+    const report = await trainer.step(batch);
+    bar.update(at + 1, total);
+    await appendFile(join(folder, 'base.jsonl'), `${JSON.stringify({ ...report, ms: Date.now() })}\n`);
+    if (performance.now() - saved > SAVE_EVERY_MS) await save();
+  }
+  await save();
+  bar.stop();
+  trainer.dispose();
+  trainable.dispose();
+  if (stop.signal.aborted) process.exitCode = 130;
+}
+
+train().catch((error: Error) => {
+  printError(error.message);
+  process.exitCode = 1;
+});
