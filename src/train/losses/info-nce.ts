@@ -22,6 +22,7 @@ const HIDDEN = -1e9;
  */
 export function infoNce(options: InfoNceOptions = {}): Loss {
   const { temperature = 0.02, bothDirections = true, groups, answers } = options;
+  const hidden = answers && hiddenAnswers(answers); // once for all views
   const compute = (score: Scorer, [queries, documents, negatives]: readonly Side[]): tf.Scalar => {
     const n = queries.pooled.shape[0];
     if (documents.pooled.shape[0] !== n) {
@@ -29,9 +30,11 @@ export function infoNce(options: InfoNceOptions = {}): Loss {
         `InfoNCE needs a document a query: ${n} queries, ${documents.pooled.shape[0]} documents`,
       );
     }
+    if (answers && answers.length !== n * n)
+      throw new InputError(`${n} pairs need ${n * n} answers, got ${answers.length}`);
     let inBatch = tf.div(score.all(queries, documents), temperature) as tf.Tensor2D; //           [n, n]
     if (groups) inBatch = tf.add(inBatch, sameGroup(groups, n));
-    if (answers) inBatch = tf.add(inBatch, hiddenAnswers(answers, n));
+    if (hidden) inBatch = tf.add(inBatch, tf.tensor2d(hidden, [n, n]));
     const harder = negatives && tf.div(score.all(queries, negatives), temperature); //            [n, k]
     const forth = trueColumn(harder ? tf.concat([inBatch, harder as tf.Tensor2D], 1) : inBatch);
     if (!bothDirections) return forth;
@@ -51,12 +54,12 @@ function trueColumn(logits: tf.Tensor2D): tf.Scalar {
   return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), truth)), n));
 }
 
-/** HIDDEN where a document answers the query of another, 0 elsewhere.   → [n, n] */
-function hiddenAnswers(answers: Uint8Array, n: number): tf.Tensor2D {
-  if (answers.length !== n * n)
-    throw new InputError(`${n} pairs need ${n * n} answers, got ${answers.length}`);
-  const values = Float32Array.from(answers, (yes, at) => (yes && at % (n + 1) !== 0 ? HIDDEN : 0));
-  return tf.tensor2d(values, [n, n]);
+/** HIDDEN where a document answers the query of another, 0 elsewhere.   → [n · n] */
+function hiddenAnswers(answers: Uint8Array): Float32Array {
+  const n = Math.sqrt(answers.length);
+  const values = new Float32Array(answers.length);
+  for (let i = 0; i < values.length; i++) if (answers[i] && i % (n + 1) !== 0) values[i] = HIDDEN;
+  return values;
 }
 
 /** HIDDEN where two different pairs are of one group, 0 elsewhere.   → [n, n] */
