@@ -20,7 +20,7 @@ export function addToWeights(params: unknown, adapter: Adapter, sign: 1 | -1): v
   }
   if (targets.length < adapter.terms.size || targets.some(({ weight }) => !weight.update)) {
     throw new InputError(
-      `adapter "${adapter.name}" can be merged only into float32 weights: 16-bit ones would round it away, and streamed ` +
+      `adapter "${adapter.name}" can be merged only into float32 weights: 16-bit or quantised ones would round it away, and streamed ` +
         'ones are read again; load with residence: "float32"',
     );
   }

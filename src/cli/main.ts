@@ -9,6 +9,7 @@ import { abortOnInterrupt, EXIT, Interrupted, isBrokenPipe, UsageError } from '.
 import { infoCommand } from './info.ts';
 import { addGlobalOptions, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
+import { quantizeCommand } from './quantize.ts';
 import { similarityCommand } from './similarity.ts';
 import { printError } from './terminal.ts';
 
@@ -31,6 +32,7 @@ function buildProgram(signal: AbortSignal): Command {
     infoCommand,
     adaptersCommand,
     evaluateCommand,
+    quantizeCommand,
     doctorCommand,
     demoCommand,
   ])
