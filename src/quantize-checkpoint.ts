@@ -43,6 +43,8 @@ export type Sha256 = { update(bytes: Uint8Array): void; hex(): string };
 
 export type QuantizeOptions = {
   readonly precision: StoredPrecision;
+  /** int4 for every linear map, not only for those that bear it well (`planTensors`). */
+  readonly everywhere?: boolean;
   /** What makes it, with its version, for the recipe. */
   readonly tool: string;
   readonly sha256: () => Sha256;
@@ -56,9 +58,8 @@ export type QuantizeOptions = {
 export type QuantizedCheckpoint = {
   readonly recipe: QuantizationRecipe;
   readonly files: readonly string[];
-  /** Linear maps that were quantised, with the parameters in them. */
-  readonly matrices: number;
-  readonly parameters: number;
+  /** Parameters of the linear maps, by what they became. */
+  readonly parameters: Readonly<Partial<Record<StoredPrecision, number>>>;
   /** Bytes of weights: read, and written. */
   readonly sourceBytes: number;
   readonly bytes: number;
@@ -78,7 +79,7 @@ export async function quantizeCheckpoint(
   folder: FolderWriter,
   options: QuantizeOptions,
 ): Promise<QuantizedCheckpoint> {
-  const { precision, tool, sha256, shardSize = 5e9, signal, onProgress } = options;
+  const { precision, everywhere, tool, sha256, shardSize = 5e9, signal, onProgress } = options;
   const config = parseModelConfig(await readJson(tree, 'config.json', { signal }));
   const spec = modelSpec(config);
   const checkpoint = await openCheckpoint(tree, signal);
@@ -90,7 +91,7 @@ export async function quantizeCheckpoint(
       );
     }
     checkFit(checkpointTensors(spec), checkpoint.entries);
-    const sources = planTensors(spec, checkpoint, precision);
+    const sources = planTensors(spec, checkpoint, { precision, everywhere });
     const tensors = sources.flatMap((s) => s.tensors.flatMap((t) => t.planned ?? []));
     await folder.reserve(writtenBytes(tensors));
     const recipeOf = (hashes: readonly string[]): QuantizationRecipe => ({
@@ -140,7 +141,6 @@ export async function quantizeCheckpoint(
       for (const shard of shards) {
         await places.get(shard.tensors[0])?.rewrite(headerOf(shard, recipe, checksums), 0);
       }
-      const matrices = tensors.filter(({ to }) => to === precision);
       return {
         recipe,
         files: [
@@ -148,8 +148,7 @@ export async function quantizeCheckpoint(
           ...(await writeIndex(folder, shards)),
           ...(await copyOthers(tree, folder, config.taskNames, signal)),
         ].sort(),
-        matrices: matrices.length,
-        parameters: matrices.reduce((sum, { entry }) => sum + elementCount(entry.shape), 0),
+        parameters: parametersOf(tensors),
         sourceBytes,
         bytes: writtenBytes(tensors),
       };
@@ -159,6 +158,14 @@ export async function quantizeCheckpoint(
   } finally {
     await checkpoint.close();
   }
+}
+
+function parametersOf(tensors: readonly PlannedTensor[]): QuantizedCheckpoint['parameters'] {
+  const counts: Partial<Record<StoredPrecision, number>> = {};
+  for (const { entry, to } of tensors) {
+    if (to !== null && to !== 'bfloat16') counts[to] = (counts[to] ?? 0) + elementCount(entry.shape);
+  }
+  return counts;
 }
 
 /** The file that each tensor goes to. */

@@ -1,6 +1,6 @@
 import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
 import { narrowToBf16, narrowToF16 } from '../weights/narrow.ts';
-import { encodeRows } from '../weights/quantization.ts';
+import { encodeRows, INT4_LARGEST } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import { CheckpointError } from './errors.ts';
 import { type PlannedTensor, rowWidth, type SourceFile } from './quantize-plan.ts';
@@ -75,7 +75,13 @@ export function convertRows(
     return [bytesOf(narrowToF16(values))];
   }
   if (to === 'int4')
-    checkValues(entry, values, row * width, 458_528, 'is beyond what int4 can scale (458528); use int8');
+    checkValues(
+      entry,
+      values,
+      row * width,
+      INT4_LARGEST,
+      `is beyond what int4 can scale (${INT4_LARGEST}); use int8`,
+    );
   const { codes, scales } = encodeRows(to, values, width);
   return [codes, scales];
 }

@@ -2,14 +2,17 @@ import { CheckpointError } from '../src/errors.ts';
 import { widenInto } from './dtypes.ts';
 import { narrowToF16 } from './narrow.ts';
 
-// 32 neighbours of a row share a scale, their largest magnitude / 7 in float16, and each is `scale · (nibble − 8)`, nibble in
-// 1 … 15. Byte j of the 16 holds value j in its lower half and value j + 16 in its upper: sixteen bytes and one mask or shift
-// give sixteen neighbours. A row's last group is filled with zeros (nibble 8).
+// 32 neighbours of a row share a scale in float16, and each is `scale · (nibble − 8)`. The scale is the value of largest magnitude,
+// with its sign, / −8: that value is met exactly, and all sixteen nibbles are used; with 15 of them and no sign the error of
+// normally distributed weights is an eighth larger. (ggml: ggml-quants.c, quantize_row_q4_0_ref)
+// Byte j of the 16 holds value j in its lower half and value j + 16 in its upper: sixteen bytes and one mask or shift give
+// sixteen neighbours. A row's last group is filled with zeros (nibble 8).
 
 export const GROUP = 32;
 const GROUP_BYTES = GROUP / 2;
 const ZERO = 8;
-const STEPS = 7;
+/** Largest magnitude that a scale can stand for. */
+export const INT4_LARGEST = ZERO * 65504;
 
 const groupsOf = (inSize: number): number => Math.ceil(inSize / GROUP);
 
@@ -42,10 +45,11 @@ export function encodeInt4(
 function encodeGroup(values: Float32Array, from: number, scale: number, codes: Uint8Array, at: number): void {
   const perStep = scale === 0 ? 0 : 1 / scale;
   for (let j = 0; j < GROUP_BYTES; j++) {
-    // Nibbles are above zero, where cutting off is rounding down.
+    // Nibbles are not below zero, where cutting off is rounding down. A value as large as the largest, of the other sign,
+    // would be 16.
     const low = (values[from + j] * perStep + (ZERO + 0.5)) | 0;
     const high = (values[from + GROUP_BYTES + j] * perStep + (ZERO + 0.5)) | 0;
-    codes[at + j] = low | (high << 4);
+    codes[at + j] = Math.min(low, 15) | (Math.min(high, 15) << 4);
   }
 }
 
@@ -56,25 +60,21 @@ function scalesOf(values: Float32Array, inSize: number, count: number) {
     const rowEnd = (Math.floor(begin / inSize) + 1) * inSize;
     const end = Math.min(begin + GROUP, rowEnd);
     let most = 0;
-    for (let i = begin; i < end; i++) {
-      const magnitude = Math.abs(values[i]);
-      if (magnitude > most) most = magnitude;
-    }
+    for (let i = begin; i < end; i++) if (Math.abs(values[i]) > Math.abs(most)) most = values[i];
     largest[group] = most;
     begin = end;
   }
-  const bits = narrowToF16(largest.map((x) => x / STEPS));
+  const bits = narrowToF16(largest.map((x) => (x === 0 ? 0 : x / -ZERO)));
   const widened = new Float32Array(count);
   widenInto(new Uint8Array(bits.buffer), 'F16', widened);
   for (let group = 0; group < count; group++) {
-    if (widened[group] === Number.POSITIVE_INFINITY) {
+    if (Math.abs(largest[group]) > INT4_LARGEST) {
       throw new CheckpointError(
-        `${largest[group]} is too large for int4, whose float16 scales reach ±${STEPS * 65504}; use int8`,
+        `${largest[group]} is beyond what int4 can scale (±${INT4_LARGEST}); use int8`,
       );
     }
-    // Among the smallest float16 numbers rounding to nearest can halve a scale, or lose it: then the next larger one, so
-    // that no code leaves its range.
-    if (largest[group] > (STEPS + 0.49) * widened[group]) {
+    // Among the smallest float16 numbers rounding to nearest can halve a scale, or lose it: then the next larger one.
+    if (Math.abs(largest[group]) > (ZERO + 0.49) * Math.abs(widened[group])) {
       bits[group]++;
       widenInto(new Uint8Array(bits.buffer, 2 * group, 2), 'F16', widened, group);
     }

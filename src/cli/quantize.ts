@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { STORED_PRECISIONS, type StoredPrecision } from '../../weights/quantization-recipe.ts';
 import { bytes, bytesOfAll, count, duration } from './amounts.ts';
+import { UsageError } from './exit.ts';
 import { notEmpty } from './option-values.ts';
 import { type GlobalOptions, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
@@ -9,11 +10,13 @@ import { action, type Session } from './session.ts';
 
 type QuantizeOptions = GlobalOptions & {
   readonly precision: StoredPrecision;
+  readonly everywhere?: boolean;
   readonly shardSize?: number;
 };
 
 const WHAT_STAYS = `
-Quantised are the linear maps of the vision and text blocks. The token table, the patch embedding, the
+Quantised are the linear maps of the vision and text blocks. int4 is for the gate and up projections of the
+text blocks, nearly half of all parameters; the others get int8, unless --everywhere. The token table, the patch embedding, the
 multi-vector projector, norms and biases keep their 16 bits; adapters, tokenizer and configs are copied.
 Rounding is to nearest: the same source gives the same bytes.`;
 
@@ -25,6 +28,7 @@ export function quantizeCommand(signal: AbortSignal): Command {
     .addOption(
       new Option('--precision <type>', 'of the linear maps').choices(STORED_PRECISIONS).makeOptionMandatory(),
     )
+    .option('--everywhere', 'int4 for all maps, not only where it costs little: smaller, and less exact')
     .option('--shard-size <bytes>', 'tensors in one file at most, as 2GB or 500MB (default: 5GB)', size)
     .addHelpText('after', WHAT_STAYS)
     .action(
@@ -42,9 +46,11 @@ export function quantizeCommand(signal: AbortSignal): Command {
 async function quantize(
   source: string,
   output: string,
-  { precision, shardSize, json }: QuantizeOptions,
+  { precision, everywhere, shardSize, json }: QuantizeOptions,
   { terminal, signal }: Session,
 ): Promise<void> {
+  if (everywhere && precision !== 'int4')
+    throw new UsageError(`--everywhere is about int4; ${precision} is for all linear maps anyway`);
   const { openDraftFolder } = await import('./draft-folder.ts');
   const { nodeDoor } = await import('../platform/node.ts');
   const { quantizeCheckpoint } = await import('../quantize-checkpoint.ts');
@@ -61,6 +67,7 @@ async function quantize(
       begin = performance.now();
       const made = await quantizeCheckpoint(tree, draft, {
         precision,
+        everywhere,
         shardSize,
         tool: `jina-embeddings ${packageVersion()}`,
         sha256: () => {
@@ -78,7 +85,7 @@ async function quantize(
       await terminal.print(
         json || terminal.columns === null
           ? `${JSON.stringify({ output, precision, ...numbers, seconds: seconds(), source: recipe.source, files })}\n`
-          : `${output}: ${count(made.matrices)} linear maps in ${precision}, ${bytes(made.sourceBytes)} → ${bytes(made.bytes)}, ` +
+          : `${output}: ${mapsOf(made.parameters)}, ${bytes(made.sourceBytes)} → ${bytes(made.bytes)}, ` +
               `in ${duration(seconds())} (${bytes(rate)}/s)\n`,
       );
     } finally {
@@ -89,6 +96,11 @@ async function quantize(
     await draft.discard();
   }
 }
+
+const mapsOf = (parameters: Readonly<Record<string, number>>): string =>
+  Object.entries(parameters)
+    .map(([type, n]) => `${count(n)} parameters in ${type}`)
+    .join(', ');
 
 /** `5GB`, `300MB`, `1000` → bytes; powers of ten, as the hub counts. */
 function size(word: string): number {
