@@ -1,7 +1,6 @@
-import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
+import { bytesPerElement, type Dtype, widenInto } from '../weights/dtypes.ts';
 import { narrowToBf16, narrowToF16 } from '../weights/narrow.ts';
 import { encodeRows, INT4_LARGEST } from '../weights/quantization.ts';
-import type { TensorEntry } from '../weights/safetensors.ts';
 import { CheckpointError } from './errors.ts';
 import { type PlannedTensor, rowWidth, type SourceFile } from './quantize-plan.ts';
 
@@ -53,51 +52,41 @@ function rangesOf({ source, tensors }: SourceFile): readonly Range[] {
 }
 
 /** Rows in another precision: what is written for each of the tensor's headings. @throws CheckpointError for NaN and infinities */
-export function convertRows(
-  { entry, to }: PlannedTensor,
-  bytes: Uint8Array,
-  row: number,
-): readonly Uint8Array[] {
+export function convertRows(tensor: PlannedTensor, bytes: Uint8Array, row: number): readonly Uint8Array[] {
+  const { entry, to } = tensor;
+  const width = rowWidth(entry);
+  if (to === null && areFinite(entry.dtype, bytes)) return [bytes];
   const values = new Float32Array(bytes.byteLength / bytesPerElement(entry.dtype));
   widenInto(bytes, entry.dtype, values);
-  const width = rowWidth(entry);
-  checkValues(
-    entry,
-    values,
-    row * width,
-    Number.MAX_VALUE,
-    'is not a finite number; download the file again',
-  );
+  checkValues(tensor, values, row * width);
   if (to === null) return [bytes];
   if (to === 'bfloat16') return [bytesOf(narrowToBf16(values))];
-  if (to === 'float16') {
-    checkValues(entry, values, row * width, 65519, 'is beyond float16 (65504); use int8');
-    return [bytesOf(narrowToF16(values))];
-  }
-  if (to === 'int4')
-    checkValues(
-      entry,
-      values,
-      row * width,
-      INT4_LARGEST,
-      `is beyond what int4 can scale (${INT4_LARGEST}); use int8`,
-    );
+  if (to === 'float16') return [bytesOf(narrowToF16(values))];
   const { codes, scales } = encodeRows(to, values, width);
   return [codes, scales];
 }
 
 const bytesOf = (words: Uint16Array): Uint8Array => new Uint8Array(words.buffer);
 
-/** Refuses magnitudes above `most`, and what is no number, with the place. */
-function checkValues(
-  entry: TensorEntry,
-  values: Float32Array,
-  first: number,
-  most: number,
-  why: string,
-): void {
+/** Whether 16-bit words are surely finite, from their exponents alone: the token table is the largest tensor there is. */
+function areFinite(dtype: Dtype, bytes: Uint8Array): boolean {
+  const exponent = dtype === 'BF16' ? 0x7f80 : dtype === 'F16' ? 0x7c00 : 0;
+  if (exponent === 0 || bytes.byteOffset % 2 !== 0) return false;
+  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+  for (let i = 0; i < words.length; i++) if ((words[i] & exponent) === exponent) return false;
+  return true;
+}
+
+/** The largest magnitude that a form holds; a float16 rounds to infinity from 65520 on, a bfloat16 near 3.4e38. */
+const LARGEST = { float16: 65519, int4: INT4_LARGEST, int8: Number.MAX_VALUE, bfloat16: 3.38e38 } as const;
+
+function checkValues({ entry, to }: PlannedTensor, values: Float32Array, first: number): void {
+  const most = to === null ? Number.MAX_VALUE : LARGEST[to];
   for (let i = 0; i < values.length; i++) {
     if (Math.abs(values[i]) <= most) continue;
+    const why = Number.isFinite(values[i])
+      ? `is beyond ${most}, the largest that ${to} holds; use int8`
+      : 'is not a finite number; download the file again';
     throw new CheckpointError(
       `${entry.source.name}: tensor ${JSON.stringify(entry.name)}: value ${first + i} is ${values[i]}, which ${why}`,
     );

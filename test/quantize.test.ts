@@ -292,8 +292,8 @@ describe('quantizeCheckpoint', () => {
     );
     const cases = [
       [Number.NaN, 'int8', /value 33 is NaN, which is not a finite number/],
-      [1e6, 'float16', /value 33 is 1000000, which is beyond float16/],
-      [1e6, 'int4', /value 33 is 1000000, which is beyond what int4 can scale/],
+      [1e6, 'float16', /value 33 is 1000000, which is beyond 65519, the largest that float16 holds/],
+      [1e6, 'int4', /value 33 is 1000000, which is beyond 524032, the largest that int4 holds/],
     ] as const;
     for (const [value, precision, message] of cases) {
       await expect(quantized({ precision }, await goldenWith(value))).rejects.toThrow(message);

@@ -14,8 +14,9 @@ export type Prediction = {
 };
 
 type Measures = {
-  /** Bytes a parameter in the files. */
+  /** Bytes an element in the files: of the matrices, and of the token table. */
   readonly weightBytes: number;
+  readonly tableBytes: number;
   readonly adapterCount: number;
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
@@ -28,7 +29,7 @@ export const predictCheckpoint = (
   free: number | null,
 ): Prediction =>
   predict(s.model, s.config, backend, free, {
-    weightBytes: Object.values(s.stored).reduce((a, b) => a + b, 0) / s.parameters.total,
+    ...s.sizes,
     adapterCount: s.adapters.length,
     adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
     tokenizerTokens: s.tokenizer.tokens,
@@ -39,6 +40,7 @@ export function predictPublished(backend: BackendName, free: number | null): Pre
   const config = parseModelConfig(PUBLISHED_CONFIG);
   return predict('published jina-embeddings-v4', config, backend, free, {
     weightBytes: 2,
+    tableBytes: 2,
     ...PUBLISHED_ADAPTERS,
     tokenizerTokens: config.decoder.vocabSize,
   });
