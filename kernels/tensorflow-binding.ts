@@ -29,7 +29,7 @@ type NodeBackend = {
 };
 
 /** Element types by TensorFlow's enum (core/framework/types.proto). */
-export const TF_DTYPE = { float32: 1, int32: 3, bfloat16: 14, float16: 19 } as const;
+export const TF_DTYPE = { float32: 1, int32: 3, uint8: 4, int8: 6, bfloat16: 14, float16: 19 } as const;
 export type TfDtype = keyof typeof TF_DTYPE;
 
 const node = (): NodeBackend => tf.backend() as unknown as NodeBackend;

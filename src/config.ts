@@ -23,7 +23,10 @@ export type Settings = {
   readonly device: DeviceName;
   /** Arithmetic of the model. `null`: the device's policy. */
   readonly compute: 'float32' | 'float16' | null;
-  /** Where weights live: all as float32, all as bfloat16, or one block at a time from disk. `auto` looks at free memory. */
+  /**
+   * Where weights live: all as float32, all as the checkpoint has them (bfloat16, or quantised), or one block at a time from
+   * disk. `auto` looks at free memory.
+   */
   readonly residence: Residence;
   /** Threads of the wasm backend. `null`: one a core, at most 4. */
   readonly threads: number | null;

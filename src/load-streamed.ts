@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { EmbeddingTable } from '../kernels/index.ts';
+import { checkStored } from '../weights/checksum.ts';
 import { readAhead } from '../weights/read-ahead.ts';
 import { readRows, type TensorEntry } from '../weights/safetensors.ts';
 import { Held } from './held.ts';
@@ -41,8 +42,16 @@ export function streamedBlocks(
   };
 }
 
-/** A table that stays on disk: a call reads the rows it needs. */
-export function fileTable(s: TableSpec, entry: TensorEntry): EmbeddingTable {
+/**
+ * A table that stays on disk: a call reads the rows it needs. Where it has a checksum, it is read through once now, because
+ * its rows have none.
+ */
+export async function fileTable(
+  s: TableSpec,
+  entry: TensorEntry,
+  signal?: AbortSignal,
+): Promise<EmbeddingTable> {
+  await checkStored(entry, signal);
   const [rows, width] = s.shape;
   const matrix = { ...entry, shape: [rows, width] };
   return {

@@ -1,10 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type EmbeddingTable, hostTable, type Matrix, matrixStore } from '../kernels/index.ts';
+import {
+  type EmbeddingTable,
+  hostTable,
+  type Matrix,
+  matrixStore,
+  type RawMatrix,
+} from '../kernels/index.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
 import { checkFit } from '../weights/fit.ts';
 import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
-import { checkFinite, readTensor, type TensorEntry } from '../weights/safetensors.ts';
+import { checkFinite, partsOf, readTensor, storedBytes, type TensorEntry } from '../weights/safetensors.ts';
 import { Held } from './held.ts';
 import { type Blocks, residentBlocks } from './layers/blocks.ts';
 import type { Linear } from './layers/linear.ts';
@@ -19,7 +25,10 @@ import {
   tensorsOf,
 } from './params.ts';
 
-/** Where weights live: widened in memory, in their own 16-bit type in memory, or on disk until a block's turn comes. */
+/**
+ * Where weights live: widened in memory; in memory as the checkpoint has them, in 16 bits or quantised; or on disk until a
+ * block's turn comes.
+ */
 export type WeightResidence = 'float32' | 'bfloat16' | 'streamed';
 
 /** Called as loading goes on, with bytes of the checkpoint. */
@@ -65,7 +74,7 @@ export async function loadParams(
   const nodes = [rest, ...blocks];
   const groups = nodes.map(entriesOf);
   const table = checkpoint.entries.get(embedTokens.name) as TensorEntry;
-  const total = groups.flat().reduce((sum, e) => sum + e.byteLength, streamed ? 0 : table.byteLength);
+  const total = groups.flat().reduce((sum, e) => sum + storedBytes(e), streamed ? 0 : table.byteLength);
 
   const held = new Held();
   const make = leafMaker(residence, checkpoint.entries, held, options);
@@ -79,7 +88,9 @@ export async function loadParams(
     const leaves = new Map<unknown, unknown>();
     leaves.set(
       embedTokens,
-      held.keep(streamed ? fileTable(embedTokens, table) : await readTable(embedTokens, table, options)),
+      held.keep(
+        streamed ? await fileTable(embedTokens, table, signal) : await readTable(embedTokens, table, options),
+      ),
     );
     if (!streamed) progress(table.byteLength);
     const reader = readAhead(groups, { once: true });
@@ -87,7 +98,7 @@ export async function loadParams(
       signal?.throwIfAborted();
       const bytes = await reader.take(i, signal);
       for (const leaf of leavesOf(node)) leaves.set(leaf, make(leaf, bytes));
-      progress(groups[i].reduce((sum, e) => sum + e.byteLength, 0));
+      progress(groups[i].reduce((sum, e) => sum + storedBytes(e), 0));
     }
     const params = fillTree(spec, {
       leaf: (leaf) => leaves.get(leaf),
@@ -118,8 +129,10 @@ function leafMaker(
     const own = tensorsOf(leaf).map((t) => {
       const entry = entries.get(t.name) as TensorEntry;
       const raw = bytes.get(entry.name) as Uint8Array;
-      if (options.checkFinite) checkFinite(entry, raw);
-      return { shape: t.shape, dtype: entry.dtype, raw };
+      if (options.checkFinite) {
+        for (const part of partsOf(entry)) checkFinite(part, bytes.get(part.name) as Uint8Array);
+      }
+      return { shape: t.shape, dtype: entry.dtype, raw, entry };
     });
     const float = ({ raw, dtype, shape }: (typeof own)[number]): tf.Tensor => {
       const values = new Float32Array(raw.byteLength / bytesPerElement(dtype));
@@ -128,7 +141,16 @@ function leafMaker(
     };
     if (leaf.leaf !== 'linear') return float(own[0]);
     const [weight, bias] = own;
-    const matrix = { bytes: weight.raw, dtype: weight.dtype, outSize: leaf.outSize, inSize: leaf.inSize };
+    const { outSize, inSize } = leaf;
+    const { quantized } = weight.entry;
+    const matrix: RawMatrix = quantized
+      ? {
+          format: quantized.format,
+          rows: { codes: weight.raw, scales: bytes.get(quantized.scales.name) as Uint8Array },
+          outSize,
+          inSize,
+        }
+      : { bytes: weight.raw, dtype: weight.dtype, outSize, inSize };
     const store = matrixStore();
     return linearOf(
       leaf,

@@ -1,4 +1,4 @@
-import type { TensorEntry } from '../weights/safetensors.ts';
+import { storedBytes, type TensorEntry } from '../weights/safetensors.ts';
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
 import type { BackendName } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
@@ -23,8 +23,9 @@ export type PlanInputs = {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
   readonly backend: BackendName;
-  /** Bytes an element of the checkpoint's matrices. */
+  /** Bytes an element of the checkpoint's matrices, scales of quantised ones included, and of its token table. */
   readonly weightBytes: number;
+  readonly tableBytes: number;
   readonly adapterCount: number;
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
@@ -61,8 +62,8 @@ export const planMemory = (inputs: PlanInputs): readonly MemoryPlan[] =>
   RESIDENCES.map((r) => planOne(inputs, r));
 
 function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
-  const { spec, backend, weightBytes, adapterCount, adapterRank, tokenizerTokens } = inputs;
-  const table = elements(spec.model.embedTokens.shape) * weightBytes;
+  const { spec, backend, weightBytes, tableBytes, adapterCount, adapterRank, tokenizerTokens } = inputs;
+  const table = elements(spec.model.embedTokens.shape) * tableBytes;
   const others = parameterCount(spec) - elements(spec.model.embedTokens.shape);
   const resident = residence === 'float32' ? 4 : Math.min(weightBytes, 4);
   const blocks = [...spec.visual.blocks, ...spec.model.layers];
@@ -74,7 +75,7 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
   const runtime = RUNTIME[backend];
   const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
-  const adapters = adapterCount * loraParameterCount(spec, adapterRank) * resident;
+  const adapters = adapterCount * loraParameterCount(spec, adapterRank) * Math.max(resident, 2); // never quantised
   // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
   const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
   const form = { packed, rank: adapterCount > 0 ? adapterRank : 0 };
@@ -98,11 +99,23 @@ export function planInputs(
   entries: ReadonlyMap<string, TensorEntry>,
   rest: Pick<PlanInputs, 'backend' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'batches'>,
 ): PlanInputs {
-  const names = leavesOf(spec).flatMap((l) => (l.leaf === 'linear' ? [`${l.name}.weight`] : []));
-  const found = names.flatMap((name) => entries.get(name) ?? []);
-  const bytes = found.reduce((sum, e) => sum + e.byteLength, 0);
-  const count = found.reduce((sum, e) => sum + elements(e.shape), 0);
-  return { config, spec, weightBytes: bytes / count, ...rest };
+  return { config, spec, ...storedSizes(spec, entries), ...rest };
+}
+
+/** Bytes an element in the files: of the linear maps' matrices, and of the token table. */
+export function storedSizes(
+  spec: ModelSpec,
+  entries: ReadonlyMap<string, TensorEntry>,
+): Pick<PlanInputs, 'weightBytes' | 'tableBytes'> {
+  const mean = (names: readonly string[]) => {
+    const found = names.flatMap((name) => entries.get(name) ?? []);
+    const count = found.reduce((sum, e) => sum + elements(e.shape), 0);
+    return found.reduce((sum, e) => sum + storedBytes(e), 0) / count;
+  };
+  return {
+    weightBytes: mean(leavesOf(spec).flatMap((l) => (l.leaf === 'linear' ? [`${l.name}.weight`] : []))),
+    tableBytes: mean([spec.model.embedTokens.name]),
+  };
 }
 
 // A process cannot grow its WebAssembly heap beyond 4 GB; activations need their part.

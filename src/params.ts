@@ -54,7 +54,12 @@ export function fillTree(spec: unknown, filling: Filling): unknown {
 /** The checkpoint tensors of a leaf: one, or a linear map's weight and bias. */
 export function tensorsOf(leaf: LeafSpec): readonly TensorSpec[] {
   if (leaf.leaf !== 'linear') return [{ ...leaf, leaf: 'tensor' }];
-  const weight: TensorSpec = { leaf: 'tensor', name: `${leaf.name}.weight`, shape: leaf.shape };
+  const weight: TensorSpec = {
+    leaf: 'tensor',
+    name: `${leaf.name}.weight`,
+    shape: leaf.shape,
+    matrix: true,
+  };
   return leaf.bias
     ? [weight, { leaf: 'tensor', name: `${leaf.name}.bias`, shape: [leaf.outSize] }]
     : [weight];

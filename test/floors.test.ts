@@ -10,7 +10,7 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
   ['src/errors.ts', []],
   ['src/json.ts', ['src/errors.ts']],
   ['weights/', ['weights/', 'src/errors.ts']],
-  ['kernels/', ['kernels/', 'weights/dtypes.ts', 'src/errors.ts']],
+  ['kernels/', ['kernels/', 'weights/dtypes.ts', 'weights/quantization.ts', 'src/errors.ts']],
   ['src/text/', ['src/text/', 'src/errors.ts']],
   ['src/image/', ['src/image/', 'src/errors.ts']],
   ['src/model-config.ts', ['src/json.ts', 'src/errors.ts']],

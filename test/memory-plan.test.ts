@@ -105,6 +105,7 @@ test('on wasm, bfloat16 weights of the published model are refused before loadin
   const plans = planMemory({
     config: published,
     spec: modelSpec(published),
+    tableBytes: 2,
     backend: 'wasm',
     weightBytes: 2,
     adapterCount: 3,

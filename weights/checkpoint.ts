@@ -2,6 +2,7 @@ import { CheckpointError } from '../src/errors.ts';
 import type { ByteSource, FileTree } from './byte-source.ts';
 import { canonicalName } from './names.ts';
 import { counted, listProblems } from './problem-list.ts';
+import { describeTensors, type QuantizationRecipe } from './quantization-recipe.ts';
 import { readHeader, type TensorEntry } from './safetensors.ts';
 import { readShardIndex, type ShardIndex } from './shard-index.ts';
 
@@ -11,6 +12,8 @@ export type Checkpoint = {
   /** By canonical name; an entry's own `name` is the one in its file. */
   readonly entries: ReadonlyMap<string, TensorEntry>;
   readonly files: readonly ByteSource[];
+  /** How it was quantised, if it was. */
+  readonly recipe: QuantizationRecipe | null;
   close(): Promise<void>;
 };
 
@@ -32,8 +35,8 @@ export async function openCheckpoint(tree: FileTree, signal?: AbortSignal): Prom
 /** A checkpoint that is one safetensors file of any name. The source becomes the checkpoint's, also when this fails. */
 export async function openCheckpointFile(source: ByteSource, signal?: AbortSignal): Promise<Checkpoint> {
   return closingOnFailure([source], async () => {
-    const { tensors } = await readHeader(source, signal);
-    return checkpointOf(source.name, [...tensors.values()], [source]);
+    const { entries, recipe } = describeTensors(await readHeader(source, signal));
+    return checkpointOf(source.name, entries, [source], recipe);
   });
 }
 
@@ -42,6 +45,7 @@ async function openShards(tree: FileTree, index: ShardIndex, signal?: AbortSigna
   return closingOnFailure(files, async () => {
     const found = new Map<string, TensorEntry[]>();
     const problems: string[] = [];
+    const described: ReturnType<typeof describeTensors>[] = [];
     for (const [shard, names] of index.shards) {
       const source = await tree.open(shard, signal);
       if (source === null) {
@@ -50,7 +54,9 @@ async function openShards(tree: FileTree, index: ShardIndex, signal?: AbortSigna
         continue;
       }
       files.push(source);
-      const { tensors } = await readHeader(source, signal);
+      const header = await readHeader(source, signal);
+      const { tensors } = header;
+      described.push(describeTensors(header));
       for (const entry of tensors.values()) found.set(entry.name, [...(found.get(entry.name) ?? []), entry]);
       for (const name of names) {
         if (!tensors.has(name))
@@ -69,14 +75,32 @@ async function openShards(tree: FileTree, index: ShardIndex, signal?: AbortSigna
         `${listProblems(title, problems)}\nthe files are of different versions or some are missing: download the checkpoint again`,
       );
     }
-    return checkpointOf(tree.name, [...found.values()].flat(), files);
+    return checkpointOf(
+      tree.name,
+      described.flatMap(({ entries }) => entries),
+      files,
+      sameRecipe(index.name, described),
+    );
   });
+}
+
+/** The one recipe of all shards. Some of one quantisation and some of another would be a model that nobody made. */
+function sameRecipe(
+  name: string,
+  shards: readonly { readonly recipe: QuantizationRecipe | null }[],
+): QuantizationRecipe | null {
+  const [first, ...others] = shards.map(({ recipe }) => recipe);
+  if (others.every((recipe) => JSON.stringify(recipe) === JSON.stringify(first))) return first;
+  throw new CheckpointError(
+    `${name}: its files are of different quantisations; download the checkpoint again, or quantise it again`,
+  );
 }
 
 function checkpointOf(
   name: string,
   tensors: readonly TensorEntry[],
   files: readonly ByteSource[],
+  recipe: QuantizationRecipe | null,
 ): Checkpoint {
   const entries = new Map<string, TensorEntry>();
   for (const entry of tensors) {
@@ -93,6 +117,7 @@ function checkpointOf(
     name,
     entries,
     files,
+    recipe,
     async close() {
       await Promise.all(files.map((file) => file.close()));
     },

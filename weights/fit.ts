@@ -3,7 +3,12 @@ import { isFloatDtype } from './dtypes.ts';
 import { counted, listProblems } from './problem-list.ts';
 import type { TensorEntry } from './safetensors.ts';
 
-export type ExpectedTensor = { readonly name: string; readonly shape: readonly number[] };
+export type ExpectedTensor = {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** May also be quantised: the weight of a linear map. */
+  readonly matrix?: boolean;
+};
 
 export type FitOptions = {
   /** Extra tensors that may be there. Default: none but `lm_head.weight`. */
@@ -38,12 +43,12 @@ export function checkFit(
 // embeddings are not tied (Qwen2.5-VL-7B) carry one all the same. It is left in the file.
 const isNeverUsed = (name: string): boolean => name === 'lm_head.weight';
 
-function misfit({ name, shape }: ExpectedTensor, entry: TensorEntry | undefined): string[] {
+function misfit({ name, shape, matrix }: ExpectedTensor, entry: TensorEntry | undefined): string[] {
   if (entry === undefined) return [`missing     ${name} [${shape.join(', ')}]`];
   if (shape.length !== entry.shape.length || shape.some((size, axis) => size !== entry.shape[axis])) {
     return [`wrong shape ${name}: expected [${shape.join(', ')}], found [${entry.shape.join(', ')}]`];
   }
-  if (!isFloatDtype(entry.dtype)) {
+  if (!(isFloatDtype(entry.dtype) || (matrix && entry.quantized))) {
     return [`wrong dtype ${name}: expected F32, F16, BF16 or F64, found ${entry.dtype}`];
   }
   return [];

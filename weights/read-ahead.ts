@@ -1,7 +1,8 @@
 import type { ByteSource } from './byte-source.ts';
-import type { TensorEntry } from './safetensors-header.ts';
+import { checkBytes } from './checksum.ts';
+import { partsOf, type TensorEntry } from './safetensors-header.ts';
 
-/** The bytes of a group of tensors, by name. They lie in a buffer that is lent: valid until the take after the next. */
+/** The bytes of a group of tensors and their scales, by the name in the file. They lie in a buffer that is lent: valid until the take after the next. */
 export type LentBytes = ReadonlyMap<string, Uint8Array>;
 
 export interface ReadAhead {
@@ -14,7 +15,7 @@ const ALIGNMENT = 64; // what SIMD code likes best
 /**
  * Reads groups of tensors in order, one group ahead, into two buffers that take turns: disk and arithmetic overlap, and
  * memory is two groups whatever the size of the checkpoint. After the last group comes the first, for the next pass,
- * unless `once`.
+ * unless `once`. Bytes that have a checksum are compared with it the first time they are read.
  */
 export function readAhead(
   groups: readonly (readonly TensorEntry[])[],
@@ -22,6 +23,7 @@ export function readAhead(
 ): ReadAhead {
   const buffers: [ArrayBuffer | null, ArrayBuffer | null] = [null, null];
   let turn = 0;
+  const checked = new Set<number>();
   let pending: { group: number; bytes: Promise<LentBytes> } | null = null;
 
   const begin = (group: number, signal?: AbortSignal) => {
@@ -35,7 +37,7 @@ export function readAhead(
     group: number,
     signal?: AbortSignal,
   ): Promise<LentBytes> {
-    const runs = contiguousRuns(entries);
+    const runs = contiguousRuns(entries.flatMap(partsOf));
     const size = runs.reduce((sum, run) => sum + roomFor(run), 0);
     const slot = turn;
     turn = 1 - turn;
@@ -47,11 +49,14 @@ export function readAhead(
     for (const run of runs) {
       const first = at + (run.begin % ALIGNMENT);
       await readInto(run, new Uint8Array(buffer, first, run.end - run.begin), signal);
-      for (const { name, begin, byteLength } of run.entries) {
-        found.set(name, new Uint8Array(buffer, first + begin - run.begin, byteLength));
+      for (const entry of run.entries) {
+        const bytes = new Uint8Array(buffer, first + entry.begin - run.begin, entry.byteLength);
+        if (!checked.has(group)) checkBytes(entry, bytes);
+        found.set(entry.name, bytes);
       }
       at += roomFor(run);
     }
+    checked.add(group);
     if (once && group === groups.length - 1) buffers[1 - slot] = null;
     return found;
   }

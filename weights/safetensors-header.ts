@@ -1,6 +1,7 @@
 import { CheckpointError } from '../src/errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { byteLengthOf, type Dtype, dtypeNames, isDtype } from './dtypes.ts';
+import type { QuantFormat } from './quantization.ts';
 import { decodeUtf8, parseJson } from './read-text.ts';
 
 // A safetensors file: u64 header length · JSON header · tensor data without gaps.   (huggingface/safetensors README, "Format")
@@ -15,7 +16,19 @@ export type TensorEntry = {
   /** First byte, from the start of the file. */
   readonly begin: number;
   readonly byteLength: number;
+  /** CRC-32 of its bytes, where the file says it. */
+  readonly checksum?: number;
+  /** Set where the bytes are the codes of a quantised matrix: `shape` is then the matrix's, `dtype` that of the codes. */
+  readonly quantized?: { readonly format: QuantFormat; readonly scales: TensorEntry };
 };
+
+/** What must be read to have a tensor: itself, and the scales of a quantised one. */
+export const partsOf = (entry: TensorEntry): readonly TensorEntry[] =>
+  entry.quantized ? [entry, entry.quantized.scales] : [entry];
+
+/** Bytes of a tensor in its file, scales included. */
+export const storedBytes = (entry: TensorEntry): number =>
+  partsOf(entry).reduce((sum, part) => sum + part.byteLength, 0);
 
 export type SafetensorsHeader = {
   readonly metadata: Readonly<Record<string, string>>;

@@ -1,8 +1,16 @@
 import { CheckpointError, InputError } from '../src/errors.ts';
+import { checkBytes, checkStored } from './checksum.ts';
 import { bytesPerElement, elementCount, isFloatDtype, toInt32Array, widenInto } from './dtypes.ts';
-import type { TensorEntry } from './safetensors-header.ts';
+import { decodeRows, quantRowBytes } from './quantization.ts';
+import { partsOf, type TensorEntry } from './safetensors-header.ts';
 
-export { readHeader, type SafetensorsHeader, type TensorEntry } from './safetensors-header.ts';
+export {
+  partsOf,
+  readHeader,
+  type SafetensorsHeader,
+  storedBytes,
+  type TensorEntry,
+} from './safetensors-header.ts';
 
 /** Bytes of one read. Large enough that a disk or a server is busy, small beside any weight that matters. */
 const defaultChunk = 16 * 2 ** 20;
@@ -18,28 +26,42 @@ export type ReadFloatOptions = ReadOptions & {
   readonly checkFinite?: boolean;
 };
 
-/** A tensor's bytes as they lie in the file, little-endian. */
+/** A tensor's bytes as they lie in the file, little-endian; compared with their checksum, where there is one. */
 export async function readTensor(entry: TensorEntry, options: ReadOptions = {}): Promise<Uint8Array> {
-  const { signal, chunkBytes = defaultChunk } = options;
-  if (entry.byteLength <= chunkBytes) return entry.source.read(entry.begin, entry.byteLength, signal);
-  const result = new Uint8Array(entry.byteLength);
+  const bytes = await readBytes(entry, options);
+  checkBytes(entry, bytes);
+  return bytes;
+}
+
+async function readBytes(
+  { source, begin, byteLength }: TensorEntry,
+  { signal, chunkBytes = defaultChunk }: ReadOptions,
+): Promise<Uint8Array> {
+  if (byteLength <= chunkBytes) return source.read(begin, byteLength, signal);
+  const result = new Uint8Array(byteLength);
   for (let at = 0; at < result.length; at += chunkBytes) {
     const length = Math.min(chunkBytes, result.length - at);
-    result.set(await entry.source.read(entry.begin + at, length, signal), at);
+    result.set(await source.read(begin + at, length, signal), at);
   }
   return result;
 }
 
 /**
  * A tensor widened to float32, flat: exact for F32, F16, BF16 and small integers, F64 rounded, I32 and I64 refused.
- * Read and widened chunk by chunk: the peak is the result and one chunk.
+ * A quantised one is decoded. Read and widened chunk by chunk: the peak is the result and one chunk. A tensor with a
+ * checksum is read through once before.
  */
-export const readFloat32 = (entry: TensorEntry, options: ReadFloatOptions = {}): Promise<Float32Array> =>
-  readElements(entry, 0, elementCount(entry.shape), options);
+export async function readFloat32(entry: TensorEntry, options: ReadFloatOptions = {}): Promise<Float32Array> {
+  for (const part of partsOf(entry)) await checkStored(part, options.signal);
+  return entry.quantized
+    ? readRows(entry, 0, entry.shape[0], options)
+    : readElements(entry, 0, elementCount(entry.shape), options);
+}
 
 /**
  * Rows `rowBegin` ≤ row < `rowEnd` along the first axis, widened like `readFloat32`, flat: what a large matrix is turned with,
- * or a table that stays on disk is looked up with. A scalar, or rows outside the tensor, is an `InputError`.
+ * or a table that stays on disk is looked up with. A scalar, or rows outside the tensor, is an `InputError`. Rows have no
+ * checksum of their own: `checkStored` first.
  */
 export async function readRows(
   entry: TensorEntry,
@@ -55,12 +77,36 @@ export async function readRows(
     );
   }
   const width = elementCount(rest);
+  if (entry.quantized) return readQuantizedRows(entry, entry.quantized, [rowBegin, rowEnd], options);
   return readElements(entry, rowBegin * width, rowEnd * width, options);
 }
 
 /** An integer tensor as int32: I32 and smaller as they are, I64 where every value fits. */
 export async function readInt32(entry: TensorEntry, options: ReadOptions = {}): Promise<Int32Array> {
   return toInt32Array(await readTensor(entry, options), entry.dtype);
+}
+
+async function readQuantizedRows(
+  entry: TensorEntry,
+  { format, scales }: NonNullable<TensorEntry['quantized']>,
+  [rowBegin, rowEnd]: readonly [number, number],
+  { signal, chunkBytes = defaultChunk, checkFinite = false }: ReadFloatOptions,
+): Promise<Float32Array> {
+  const width = elementCount(entry.shape.slice(1));
+  const bytes = quantRowBytes(format, width);
+  const perRead = Math.max(1, Math.floor(chunkBytes / bytes.codes));
+  const result = new Float32Array((rowEnd - rowBegin) * width);
+  for (let row = rowBegin; row < rowEnd; row += perRead) {
+    const count = Math.min(perRead, rowEnd - row);
+    const part = result.subarray((row - rowBegin) * width, (row - rowBegin + count) * width);
+    const packed = {
+      codes: await entry.source.read(entry.begin + row * bytes.codes, count * bytes.codes, signal),
+      scales: await scales.source.read(scales.begin + row * bytes.scales, count * bytes.scales, signal),
+    };
+    decodeRows(format, packed, width, part);
+    if (checkFinite) checkThatFinite({ ...entry, dtype: 'F32' }, part, row * width);
+  }
+  return result;
 }
 
 async function readElements(

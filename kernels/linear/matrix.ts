@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs-core';
 export interface Matrix {
   readonly inSize: number;
   readonly outSize: number;
-  /** A float32 tensor, or 16-bit words that are widened before each use. */
+  /** A float32 tensor, or 16-bit words or quantised integers that are widened before each use. */
   readonly storage: 'float32' | 'packed';
   /** Bytes that stay occupied between calls. */
   readonly bytes: number;

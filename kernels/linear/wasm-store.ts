@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { widenInto } from '../../weights/dtypes.ts';
 import { hostStore } from './host-store.ts';
 import type { Matrix } from './matrix.ts';
-import type { MatrixStore, RawMatrix } from './matrix-store.ts';
+import { type FloatMatrix, isQuantized, type MatrixStore } from './matrix-store.ts';
 import { transposeWords } from './transpose-words.ts';
 
 /** A matrix of bfloat16 words [out, in] on the backend's heap, as they lie in the checkpoint: the product widens and turns them. */
@@ -14,10 +14,12 @@ export const isBfloat = (matrix: Matrix): matrix is BfloatMatrix => 'words' in m
 export const wasmStore: MatrixStore = {
   float32: hostStore.float32,
   packed: (raw) =>
-    raw.dtype === 'BF16' && raw.bytes.byteLength % 4 === 0 ? bfloatMatrix(raw) : hostStore.packed(raw),
+    !isQuantized(raw) && raw.dtype === 'BF16' && raw.bytes.byteLength % 4 === 0
+      ? bfloatMatrix(raw)
+      : hostStore.packed(raw),
 };
 
-function bfloatMatrix({ bytes, outSize, inSize }: RawMatrix): BfloatMatrix {
+function bfloatMatrix({ bytes, outSize, inSize }: FloatMatrix): BfloatMatrix {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   const words = tf.tensor1d(
     new Int32Array(aligned.buffer, aligned.byteOffset, bytes.byteLength / 4),

@@ -81,7 +81,7 @@ async function judged(params: unknown, adapter: Adapter): Promise<readonly Targe
   }
   if (targets.length < adapter.terms.size || targets.some(({ linear }) => !linear.weight.update)) {
     throw new InputError(
-      `adapter "${adapter.name}" can be merged only into float32 weights: 16-bit ones would round it away, and streamed ` +
+      `adapter "${adapter.name}" can be merged only into float32 weights: 16-bit or quantised ones would round it away, and streamed ` +
         'ones are read again; load with residence: "float32"',
     );
   }

@@ -3,7 +3,10 @@ import type { FileTree } from '../../weights/byte-source.ts';
 import { openCheckpoint } from '../../weights/checkpoint.ts';
 import { elementCount } from '../../weights/dtypes.ts';
 import { checkFit } from '../../weights/fit.ts';
+import type { QuantizationRecipe } from '../../weights/quantization-recipe.ts';
 import { readJson } from '../../weights/read-text.ts';
+import { storedBytes } from '../../weights/safetensors.ts';
+import { type PlanInputs, storedSizes } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { checkpointTensors, modelSpec, parameterCount } from '../params.ts';
 import { type MemoryEstimate, memoryOf } from './memory-estimate.ts';
@@ -30,8 +33,12 @@ export type CheckpointSummary = {
     readonly total: number;
   };
   readonly tensors: number;
-  /** Bytes of the weights in the files, by dtype. */
+  /** Bytes of the weights in the files, by dtype; quantised ones by their format, scales included. */
   readonly stored: Readonly<Record<string, number>>;
+  /** The same for each element of matrices and table. */
+  readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes'>;
+  /** How it was quantised, if it was. */
+  readonly quantization: QuantizationRecipe | null;
   readonly adapters: readonly AdapterSummary[];
   /** Bytes in memory, adapters included. */
   readonly memory: MemoryEstimate;
@@ -48,8 +55,10 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
   const expected = checkpointTensors(spec);
   checkFit(expected, checkpoint.entries);
   const stored: Record<string, number> = {};
-  for (const { dtype, byteLength } of checkpoint.entries.values())
-    stored[dtype] = (stored[dtype] ?? 0) + byteLength;
+  for (const entry of checkpoint.entries.values()) {
+    const type = entry.quantized?.format ?? entry.dtype;
+    stored[type] = (stored[type] ?? 0) + storedBytes(entry);
+  }
   const adapters = summarizeAdapters(await listAdapterFiles(tree, { taskNames: config.taskNames, signal }));
   const total = parameterCount(spec);
   return {
@@ -64,6 +73,8 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     },
     tensors: expected.length,
     stored,
+    sizes: storedSizes(spec, checkpoint.entries),
+    quantization: checkpoint.recipe,
     adapters,
     memory: memoryOf(adapters.reduce((sum, a) => sum + a.parameters, total)),
     tokenizer: {

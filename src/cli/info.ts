@@ -103,12 +103,16 @@ function describe(
           'total',
           `${share(s.parameters.total)}   ${count(s.tensors)} tensors, stored as ${storedAs(s.stored)}`,
         ],
+        ...(s.quantization ? [['quantised', recipeLine(s.quantization)] as const] : []),
       ]),
     ],
     ['Adapters', s.adapters.length ? lines(s.adapters.map(adapterLine)) : '  none\n'],
     [
       `Memory for the parameters${s.adapters.length ? ' and all adapters' : ''}`,
-      lines(Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const)),
+      lines([
+        ...Object.entries(s.memory).map(([dtype, n]) => [dtype, bytes(n)] as const),
+        ...(s.quantization ? [['as stored', bytes(asStored(s))] as const] : []),
+      ]),
     ],
     [
       `Peak memory expected on ${prediction.backend}, by how the weights are kept`,
@@ -132,6 +136,14 @@ const storedAs = (stored: CheckpointSummary['stored']): string =>
   Object.entries(stored)
     .map(([dtype, n]) => `${dtype} (${bytes(n)})`)
     .join(', ');
+
+const recipeLine = ({ precision, tool, source }: NonNullable<CheckpointSummary['quantization']>): string =>
+  `to ${precision} by ${tool}, from ${source.map((f) => `${f.file} (sha256 ${f.sha256.slice(0, 12)}…)`).join(', ')}`;
+
+/** What the weights take as they lie in the files, with all adapters in their 16 bits. */
+const asStored = (s: CheckpointSummary): number =>
+  Object.values(s.stored).reduce((a, b) => a + b, 0) +
+  2 * s.adapters.reduce((sum, a) => sum + a.parameters, 0);
 
 const adapterLine = (a: CheckpointSummary['adapters'][number]): readonly [string, string] => [
   a.name,

@@ -25,8 +25,9 @@ type Circumstances = {
 };
 
 type Measures = {
-  /** Bytes a parameter in the files. */
+  /** Bytes an element in the files: of the matrices, and of the token table. */
   readonly weightBytes: number;
+  readonly tableBytes: number;
   readonly adapterCount: number;
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
@@ -44,7 +45,7 @@ export const predictCheckpoint = (
     s.config,
     { backend, free, batches },
     {
-      weightBytes: Object.values(s.stored).reduce((a, b) => a + b, 0) / s.parameters.total,
+      ...s.sizes,
       adapterCount: s.adapters.length,
       adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
       tokenizerTokens: s.tokenizer.tokens,
@@ -64,6 +65,7 @@ export function predictPublished(
     { backend, free, batches },
     {
       weightBytes: 2,
+      tableBytes: 2,
       ...PUBLISHED_ADAPTERS,
       tokenizerTokens: config.decoder.vocabSize,
     },

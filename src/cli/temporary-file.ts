@@ -80,7 +80,13 @@ export async function openTemporaryFile(path: string, suffix = 'part'): Promise<
   };
 }
 
-async function writeAll(handle: FileHandle, data: Uint8Array, position: number, path: string): Promise<void> {
+/** Writes all of `data`. @throws SourceError, which calls the file `path` */
+export async function writeAll(
+  handle: FileHandle,
+  data: Uint8Array,
+  position: number,
+  path: string,
+): Promise<void> {
   try {
     for (let at = 0; at < data.byteLength; ) {
       at += (await handle.write(data, at, data.byteLength - at, position + at)).bytesWritten;

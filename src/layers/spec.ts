@@ -11,6 +11,8 @@ export type TensorSpec = {
   readonly leaf: 'tensor';
   readonly name: string;
   readonly shape: readonly number[];
+  /** The weight of a linear map: may be quantised in a checkpoint. */
+  readonly matrix?: boolean;
 };
 
 export type TableSpec = {
