@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Gemm, Product } from '../wasm/gemm.ts';
 import { addressOf, emptyTensor, type WasmBackend, wasmBackend } from '../wasm/heap.ts';
-import type { LinearInputs } from './linear.ts';
+import { type LinearInputs, leave } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { isBfloat } from './wasm-store.ts';
 
@@ -11,7 +11,8 @@ import { isBfloat } from './wasm-store.ts';
  */
 export const wasmLinear =
   (gemm: Gemm) =>
-  ({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D => {
+  (inputs: LinearInputs): tf.Tensor2D => {
+    const { x, weight, bias, lora } = inputs;
     const backend = wasmBackend();
     const y = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], weight.outSize]);
     multiply(gemm, backend, x, weight, y, { bias: bias ? addressOf(backend, bias) : 0 });
@@ -21,7 +22,7 @@ export const wasmLinear =
       const mid = activation === 'relu' ? tf.relu(low) : low;
       multiply(gemm, backend, mid, b, y, { accumulate: true, alpha: scale });
     }
-    return y;
+    return leave(y, inputs);
   };
 
 function multiply(
