@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { bytesPerElement, widenInto } from '../../weights/dtypes.ts';
 import { bufferOf, emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { run } from '../webgpu/run.ts';
-import type { Shader } from '../webgpu/shader.ts';
+import { forEachElement, oneLaneEach, type Shader } from '../webgpu/shader.ts';
 import type { Matrix } from './matrix.ts';
 import type { MatrixStore, RawMatrix } from './matrix-store.ts';
 
@@ -143,14 +143,8 @@ const widenShader: Shader<'words', 'size'> = {
   inputs: { words: 'u32' },
   output: 'vec2<f32>',
   uniforms: { size: 'u32' },
-  code: `
-@compute @workgroup_size(256)
-fn main(@builtin(global_invocation_id) id : vec3<u32>, @builtin(num_workgroups) grid : vec3<u32>) {
-  for (var i = id.x; i < u.size; i += grid.x * 256u) {
-    let word = words[i];
-    result[i] = vec2<f32>(bitcast<f32>(word << 16u), bitcast<f32>(word & 0xffff0000u));
-  }
-}`,
+  code: forEachElement(`let word = words[i];
+    result[i] = vec2<f32>(bitcast<f32>(word << 16u), bitcast<f32>(word & 0xffff0000u));`),
 };
 
 /** bfloat16 words → float32, exactly.   [rows, width/2] → [rows, width] */
@@ -160,7 +154,7 @@ function widen({ tensor, count }: RowPart): tf.Tensor2D {
     shader: widenShader,
     inputs: { words: tensor },
     uniforms: { size },
-    workgroups: [Math.min(Math.ceil(size / 256), 65535)],
+    workgroups: oneLaneEach(size),
     output: [count, (2 * size) / count],
   });
 }

@@ -51,3 +51,38 @@ export function shaderFamily<A, S extends Shader>(
 
 /** 0, 1, … n−1, for code that is written out. */
 export const count = (n: number): readonly number[] => Array.from({ length: n }, (_, i) => i);
+
+export const SUM_LANES = 128;
+
+/** WGSL: `sumOverLanes(value, lane)`, the sum of the lanes' values, the same in every lane. Called in uniform control flow. */
+export const sumOverLanes = `
+var<workgroup> laneSums : array<f32, ${SUM_LANES}>;
+fn sumOverLanes(value : f32, lane : u32) -> f32 {
+  laneSums[lane] = value;
+  for (var step = ${SUM_LANES / 2}u; step > 0u; step >>= 1u) {
+    workgroupBarrier();
+    if (lane < step) { laneSums[lane] += laneSums[lane + step]; }
+  }
+  workgroupBarrier();
+  let sum = laneSums[0];
+  workgroupBarrier(); // the next call writes here
+  return sum;
+}`;
+
+// WebGPU guarantees this many workgroups along a side; shaders with more to do stride over what is left.
+const MOST_GROUPS = 65535;
+
+/** A grid of one workgroup an item, for a shader that strides by the grid. */
+export const oneGroupEach = (items: number): readonly [number] => [Math.min(items, MOST_GROUPS)];
+
+/** A grid with a lane for each element, in workgroups of 64, for a shader that strides by the grid. */
+export const oneLaneEach = (elements: number): readonly [number] => oneGroupEach(Math.ceil(elements / 64));
+
+/** WGSL: entry point that runs `body` for every `i` below u.size, however large the grid. */
+export const forEachElement = (body: string): string => `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id : vec3<u32>, @builtin(num_workgroups) groups : vec3<u32>) {
+  for (var i = id.x; i < u.size; i += groups.x * 64u) {
+    ${body}
+  }
+}`;
