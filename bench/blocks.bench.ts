@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
-import { composed, cumulate, float32Matrix } from '../kernels/index.ts';
+import { composed, cumulate, float32Matrix, type Matrix, matrixStore } from '../kernels/index.ts';
 import { type DecoderBlock, decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
 import { decoderRotary, ropePositions } from '../src/decoder/positions.ts';
 import type { BackendName } from '../src/device-engine.ts';
@@ -12,11 +12,14 @@ import type { LinearSpec, SpecOf, TensorSpec } from '../src/layers/spec.ts';
 import { type DecoderConfig, type ModelConfig, parseModelConfig } from '../src/model-config.ts';
 import { isLeafSpec } from '../src/params.ts';
 import { defaultModelPath, JinaEmbeddings } from '../src/platform/node.ts';
+import { widenInto } from '../weights/dtypes.ts';
+import { narrowToBf16 } from '../weights/narrow.ts';
 import { values } from './kernel-cases.ts';
 import { geometryConfig, geometryNamed } from './make-checkpoint/geometries.ts';
 import {
   busyCores,
   checkClose,
+  dispatchesOf,
   finished,
   inTurns,
   printLine,
@@ -35,6 +38,7 @@ const flags = new Command('blocks.bench')
   .option('--geometry <name>', 'as in make-checkpoint', 'published')
   .option('--tokens <list>', 'lengths of the sequence', '16,64,512')
   .option('--runs <n>', 'timed runs of a case', Number, 9)
+  .option('--weights <kind>', 'float32 or bfloat16, as the backend keeps them', 'float32')
   .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
   .option('--ort <folder>', 'onnxruntime-web: times its bare matrix products too (published geometry)')
   .parse()
@@ -44,6 +48,7 @@ const flags = new Command('blocks.bench')
     geometry: string;
     tokens: string;
     runs: number;
+    weights: 'float32' | 'bfloat16';
     python?: string;
     ort?: string;
   }>();
@@ -55,16 +60,20 @@ const where = await startBackend(flags.device, flags.threads);
 const geometry = geometryNamed(flags.geometry);
 const config = parseModelConfig({ ...geometryConfig(geometry, 320), ...noTokens() });
 if (flags.python) await verifyWithPython(flags.python, where);
-const block = randomBlock(decoderBlockSpec('model.layers.0', config.decoder), geometry.lora.rank);
+const spec = decoderBlockSpec('model.layers.0', config.decoder);
+const block = randomBlock(spec, geometry.lora.rank, stored);
+const truth = randomBlock(spec, geometry.lora.rank, asTensor);
 for (const word of flags.tokens.split(',')) await benchBlock(Number(word));
 
 async function benchBlock(T: number): Promise<void> {
   const x = tf.tensor2d(values('x', T * config.decoder.hiddenSize), [T, config.decoder.hiddenSize]);
   const rotary = textRotary(T, config);
   const run = () => decoderBlock(block, x, rotary, config.decoder, cumulate([T]));
-  const [found, truth] = [run(), composed(run)];
-  const error = checkClose(`block, ${T} tokens`, await found.data(), await truth.data(), ALLOWED);
-  tf.dispose([found, truth]);
+  const stock = () => composed(() => decoderBlock(truth, x, rotary, config.decoder, cumulate([T])));
+  const [found, expected] = [run(), stock()];
+  const error = checkClose(`block, ${T} tokens`, await found.data(), await expected.data(), ALLOWED);
+  tf.dispose([found, expected]);
+  const dispatches = dispatchesOf({ op: run, composed: stock });
   const ours: number[] = [];
   const slow: number[] = [];
   const torch: number[] = [];
@@ -74,10 +83,7 @@ async function benchBlock(T: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     busy = Math.max(busy, await busyCores());
     const runs = Math.ceil(flags.runs / rounds);
-    const times = await inTurns(
-      { op: () => finished(run), composed: () => finished(() => composed(run)) },
-      { runs },
-    );
+    const times = await inTurns({ op: () => finished(run), composed: () => finished(stock) }, { runs });
     ours.push(times.op.ms);
     slow.push(times.composed.ms);
     if (flags.python) torch.push(pythonMs(flags.python, T, runs));
@@ -89,11 +95,12 @@ async function benchBlock(T: number): Promise<void> {
   const { ms, best } = timesOf(ours);
   const line = {
     bench: 'blocks',
-    case: `decoder block, ${flags.geometry}, ${T} tokens`,
+    case: `decoder block, ${flags.geometry}, ${T} tokens, ${flags.weights}`,
     ms,
     best,
     tokensPerSecond: (T / ms) * 1000,
     ratioToComposed: timesOf(slow).ms / ms,
+    ...(dispatches && { dispatches: dispatches.op, dispatchesComposed: dispatches.composed }),
     ...(flags.python && {
       torchMs: timesOf(torch).ms,
       ratioToTorch: busy <= QUIET ? timesOf(torch).ms / ms : null, // null: not alone on the machine, so there is no ratio
@@ -117,28 +124,43 @@ function noTokens() {
   return { vision_start_token_id: 0, vision_end_token_id: 1, image_token_id: 2, task_names: ['retrieval'] };
 }
 
-function randomBlock(spec: SpecOf<DecoderBlock>, rank: number): DecoderBlock {
+/** A matrix from its values [out, in]. */
+type MakeMatrix = (values: Float32Array, outSize: number, inSize: number) => Matrix;
+
+/** As a checkpoint's is kept by this backend. */
+function stored(values: Float32Array, outSize: number, inSize: number): Matrix {
+  const packed = flags.weights === 'bfloat16';
+  const bytes = new Uint8Array((packed ? narrowToBf16(values) : values).buffer);
+  const raw = { bytes, dtype: packed ? 'BF16' : 'F32', outSize, inSize } as const;
+  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
+}
+
+/** As stock ops like it best: float32 [in, out]. */
+function asTensor(values: Float32Array, outSize: number, inSize: number): Matrix {
+  if (flags.weights === 'bfloat16') widenInto(new Uint8Array(narrowToBf16(values).buffer), 'BF16', values);
+  return float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(values, [outSize, inSize]))));
+}
+
+function randomBlock(spec: SpecOf<DecoderBlock>, rank: number, make: MakeMatrix): DecoderBlock {
   const fill = (node: object): unknown => {
     if (!isLeafSpec(node))
       return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));
     return node.leaf === 'linear'
-      ? randomLinear(node, rank)
+      ? randomLinear(node, rank, make)
       : tf.ones((node as TensorSpec).shape as number[]);
   };
   return fill(spec) as DecoderBlock;
 }
 
-function randomLinear({ name, inSize, outSize, bias }: LinearSpec, rank: number): Linear {
+function randomLinear({ name, inSize, outSize, bias }: LinearSpec, rank: number, make: MakeMatrix): Linear {
   const matrix = (what: string, rows: number, columns: number, part = 1) =>
-    float32Matrix(
-      tf.tensor2d(values(`${name}.${what}`, rows * columns, part / Math.sqrt(rows)), [rows, columns]),
-    );
+    make(values(`${name}.${what}`, rows * columns, part / Math.sqrt(columns)), rows, columns);
   return {
     name,
-    weight: matrix('weight', inSize, outSize),
+    weight: matrix('weight', outSize, inSize),
     bias: bias ? tf.zeros([outSize]) : null,
     lora: [
-      { a: matrix('a', inSize, rank), b: matrix('b', rank, outSize, 0.2), scale: 1, activation: 'none' },
+      { a: matrix('a', rank, inSize), b: matrix('b', outSize, rank, 0.2), scale: 1, activation: 'none' },
     ],
   };
 }

@@ -58,6 +58,30 @@ export async function finished(f: () => tf.Tensor | Promise<tf.Tensor>): Promise
   result.dispose();
 }
 
+/** GPU dispatches of each candidate, ours and those of stock ops alike; null where no GPU computes. Frees the results. */
+export function dispatchesOf<K extends string>(
+  candidates: Readonly<Record<K, () => tf.Tensor>>,
+): Record<K, number> | null {
+  if (tf.getBackend() !== 'webgpu') return null;
+  const pass = GPUComputePassEncoder.prototype;
+  const { dispatchWorkgroups } = pass;
+  let count = 0;
+  pass.dispatchWorkgroups = function (...sizes) {
+    count++;
+    return dispatchWorkgroups.apply(this, sizes);
+  };
+  try {
+    const counts = Object.entries<() => tf.Tensor>(candidates).map(([name, f]) => {
+      count = 0;
+      f().dispose();
+      return [name, count];
+    });
+    return Object.fromEntries(counts) as Record<K, number>;
+  } finally {
+    pass.dispatchWorkgroups = dispatchWorkgroups;
+  }
+}
+
 /**
  * Cores that other work on this machine keeps busy, looked at for half a second while this process only waits. Above
  * QUIET, ratios to another engine mean nothing: OpenMP (PyTorch, onnxruntime) stalls at every barrier while one of its

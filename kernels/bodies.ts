@@ -2,4 +2,5 @@
 export async function registerBodies(backend: string): Promise<void> {
   if (backend === 'tensorflow') (await import('./bodies-tensorflow.ts')).registerTensorflowBodies();
   if (backend === 'wasm') (await import('./bodies-wasm.ts')).registerWasmBodies();
+  if (backend === 'webgpu') (await import('./bodies-webgpu.ts')).registerWebgpuBodies();
 }

@@ -1,4 +1,6 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
+import { forgetBindGroups } from '../kernels/webgpu/run.ts';
 import type { EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 
@@ -17,11 +19,9 @@ const LIMITS = [
 ] as const;
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
-const MOST_ERRORS = 20; // one bad shader fails at every dispatch
 
 let starting: Promise<WebGPUBackend> | null = null;
 let running: WebGPUBackend | null = null;
-let errors: string[] = [];
 
 /** What an adapter is. Browsers blank the fields that could identify a person, so any of them may be empty. */
 export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
@@ -84,31 +84,37 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
   }
 }
 
-// WebGPU does not throw: a shader that does not compile, or a binding that is too large, computes zeros.
 function watch(device: GPUDevice): void {
-  device.addEventListener('uncapturederror', ({ error }) => note(error.message));
+  device.addEventListener('uncapturederror', ({ error }) => noteGpuError(error.message));
   void device.lost.then(({ reason, message }) => {
-    note(`the GPU device was lost (${reason || 'unknown reason'}: ${message}); load the model again`);
+    noteGpuError(`the GPU device was lost (${reason || 'unknown reason'}: ${message}); load the model again`);
     if (running?.device === device) starting = null;
   });
 }
 
-function note(message: string): void {
-  if (errors.length < MOST_ERRORS) errors.push(message);
-}
-
-/** The errors of the WebGPU device since the last call. Wait for `gpuIdle` first, or some are still on their way. */
-export function takeGpuErrors(): readonly string[] {
-  const taken = errors;
-  errors = [];
-  return taken;
-}
+export { takeGpuErrors };
 
 /** Resolves when the GPU has done everything that was asked of it. At once where WebGPU does not run. */
 export async function gpuIdle(): Promise<void> {
   if (!running) return;
   submit(running);
   await running.queue.onSubmittedWorkDone();
+  await checksDone();
+}
+
+/**
+ * Call when results have been read. Without WebGPU it does nothing.
+ * @throws DeviceError when the GPU reported errors since the last look: what was read may be zeros
+ */
+export async function checkGpu(): Promise<void> {
+  if (!running) return;
+  await checksDone();
+  const errors = takeGpuErrors();
+  if (errors.length > 0) {
+    throw new DeviceError(
+      `the GPU could not compute this: ${errors.join('; ')}; use another backend, or smaller batches`,
+    );
+  }
 }
 
 type Pool = { freeBuffers: Map<string, GPUBuffer[]>; numFreeBuffers: number; numBytesAllocated: number };
@@ -120,6 +126,7 @@ type Pool = { freeBuffers: Map<string, GPUBuffer[]>; numFreeBuffers: number; num
 export function trimBufferPool(): void {
   if (!running) return;
   submit(running); // recorded work may still read a buffer that is already free
+  forgetBindGroups(running.device);
   const pool = running.bufferManager as unknown as Pool; // the fields are private in its types
   // The lists are emptied, not the map: releaseBuffer ignores every buffer while the map is empty.
   for (const free of pool.freeBuffers.values()) {

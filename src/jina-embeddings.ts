@@ -3,7 +3,7 @@ import type { Adapter } from './adapters/with-adapters.ts';
 import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
-import { trimBufferPool } from './device-webgpu.ts';
+import { checkGpu, trimBufferPool } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { InputError } from './errors.ts';
@@ -227,6 +227,7 @@ export class EmbedderCore {
             signal: options.signal,
           }),
         );
+        await checkGpu(); // GPU errors do not throw where they happen
         batch.forEach(({ request }, i) => {
           const { embedding, details } = embedded[i];
           this.#details.set(embedding, details);

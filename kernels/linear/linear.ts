@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { InputError } from '../../src/errors.ts';
 import { dims } from '../dims.ts';
 import { defineKernel } from '../registry.ts';
+import { composedSwiglu } from '../swiglu/swiglu.ts';
 import type { Matrix } from './matrix.ts';
 
 /** What may stand between the two LoRA matrices. `none` is LoRA as published; `relu` makes it a small adapter MLP. */
@@ -34,15 +35,29 @@ export type LinearInputs = {
   readonly weight: Matrix;
   readonly bias: tf.Tensor1D | null;
   readonly lora: readonly LoraTerm[];
+  /** [T, out]: the result becomes silu(gate) ⊙ result, as in SwiGLU. */
+  readonly gate?: tf.Tensor2D;
+  /** [T, out]: added to the result, last of all. */
+  readonly residual?: tf.Tensor2D;
 };
 
 type Attrs = Record<string, never>;
 
 /** x W + b + Σ δ, in stock ops (Hu et al. 2021; several active adapters add up, as in PEFT). */
-export function composedLinear({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D {
+export function composedLinear(inputs: LinearInputs): tf.Tensor2D {
+  const { x, weight, bias, lora } = inputs;
   let y: tf.Tensor2D = tf.matMul(x, weight.dense());
   if (bias) y = tf.add(y, bias);
-  return addLora(y, x, lora, bias);
+  return leave(addLora(y, x, lora, bias), inputs);
+}
+
+/** What a result meets on its way out: gate and residual, where they are given.   y: [T, out] → [T, out] */
+export function leave(
+  y: tf.Tensor2D,
+  { gate, residual }: Pick<LinearInputs, 'gate' | 'residual'>,
+): tf.Tensor2D {
+  const gated = gate ? composedSwiglu({ gate, up: y }) : y;
+  return residual ? tf.add(residual, gated) : gated;
 }
 
 /**
@@ -78,10 +93,11 @@ export const isPlain = ({ bBias, dora }: LoraTerm): boolean => !bBias && !dora;
 
 const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear);
 
-/** Affine map with low-rank terms.   x: [T, in] → [T, out] */
+/** Affine map with low-rank terms, gated and added where asked for.   x: [T, in] → [T, out] */
 export function linear(inputs: LinearInputs): tf.Tensor2D {
   const { inSize, outSize } = inputs.weight;
-  dims(inputs.x, 'T In', { In: inSize });
+  const { T } = dims(inputs.x, 'T In', { In: inSize });
+  for (const other of [inputs.gate, inputs.residual]) if (other) dims(other, 'T Out', { T, Out: outSize });
   for (const { a, b, bBias, dora } of inputs.lora) {
     if (a.inSize !== inSize || b.outSize !== outSize || a.outSize !== b.inSize) {
       throw new InputError(

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Gemm, Product } from '../wasm/gemm.ts';
 import { addressOf, emptyTensor, type WasmBackend, wasmBackend } from '../wasm/heap.ts';
-import { addLora, isPlain, type LinearInputs } from './linear.ts';
+import { addLora, isPlain, type LinearInputs, leave } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { isBfloat } from './wasm-store.ts';
 
@@ -12,18 +12,19 @@ import { isBfloat } from './wasm-store.ts';
  */
 export const wasmLinear =
   (gemm: Gemm) =>
-  ({ x, weight, bias, lora }: LinearInputs): tf.Tensor2D => {
+  (inputs: LinearInputs): tf.Tensor2D => {
+    const { x, weight, bias, lora } = inputs;
     const backend = wasmBackend();
     const y = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], weight.outSize]);
     multiply(gemm, backend, x, weight, y, { bias: bias ? addressOf(backend, bias) : 0 });
-    if (!lora.every(isPlain)) return addLora(y, x, lora, bias);
+    if (!lora.every(isPlain)) return leave(addLora(y, x, lora, bias), inputs);
     for (const { a, b, scale, activation } of lora) {
       const low = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], a.outSize]);
       multiply(gemm, backend, x, a, low, {});
       const mid = activation === 'relu' ? tf.relu(low) : low;
       multiply(gemm, backend, mid, b, y, { accumulate: true, alpha: scale });
     }
-    return y;
+    return leave(y, inputs);
   };
 
 function multiply(

@@ -29,6 +29,33 @@ onEveryBackend(() => {
     expectClose(found, expected, { relativeToMax: 1e-6, what: 'meanPool' });
   });
 
+  test('long spans lose nothing to rounding', async () => {
+    const [T, D] = [5000, 3];
+    const x = gaussian(T * D, 1).map((v) => v + 100);
+    const expected = Array.from({ length: D }, (_, d) => {
+      let sum = 0;
+      for (let t = 1; t < T; t++) sum += x[t * D + d];
+      return sum / (T - 1);
+    });
+    const input = tf.tensor2d(x, [T, D]);
+    const y = meanPool(input, [{ begin: 1, end: T }]);
+    expectClose(await y.data(), expected, { relativeToMax: 1e-6, what: 'meanPool of 4999 rows' });
+    tf.dispose([input, y]);
+  });
+
+  test('rows as long as the model makes them have length one', async () => {
+    const [T, D] = [5, 2048];
+    const x = gaussian(T * D, 2);
+    const expected = x.map((v, i) => {
+      const row = x.subarray(Math.floor(i / D) * D, (Math.floor(i / D) + 1) * D);
+      return v / Math.sqrt(row.reduce((sum, r) => sum + r * r, 0));
+    });
+    const input = tf.tensor2d(x, [T, D]);
+    const y = l2Normalize(input);
+    expectClose(await y.data(), expected, { relativeToMax: 1e-6, what: 'l2Normalize' });
+    tf.dispose([input, y]);
+  });
+
   test('rows of length one; a zero row stays zero', async () => {
     const input = tf.tensor2d([3, 4, 0, 0, 1e-20, 0], [3, 2]);
     const y = l2Normalize(input);

@@ -5,8 +5,8 @@ import { defineKernel } from '../registry.ts';
 /** Rows [begin, end) of the stream that one vector is the mean of. */
 export type Span = { readonly begin: number; readonly end: number };
 
-type PoolInputs = { readonly x: tf.Tensor2D };
-type PoolAttrs = { readonly spans: readonly Span[] };
+export type PoolInputs = { readonly x: tf.Tensor2D };
+export type PoolAttrs = { readonly spans: readonly Span[] };
 
 /** Each span by itself, so that a vector cannot depend on its neighbours, not even in the last bit. */
 export function composedMeanPool({ x }: PoolInputs, { spans }: PoolAttrs): tf.Tensor2D {
@@ -26,7 +26,7 @@ export function meanPool(x: tf.Tensor2D, spans: readonly Span[]): tf.Tensor2D {
 }
 
 // torch's F.normalize divides by max(‖x‖, 1e-12): a zero vector stays zero.
-const NORM_FLOOR = 1e-12;
+export const NORM_FLOOR = 1e-12;
 
 export function composedL2Normalize({ x }: PoolInputs): tf.Tensor2D {
   const norm = tf.sqrt(tf.sum(tf.square(x), 1, true)); //                  [T, 1]

@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dims } from '../dims.ts';
 import { defineKernel } from '../registry.ts';
 
-type Inputs = { readonly x: tf.Tensor2D; readonly cos: tf.Tensor2D; readonly sin: tf.Tensor2D };
-type Attrs = { readonly heads: number };
+export type RopeInputs = { readonly x: tf.Tensor2D; readonly cos: tf.Tensor2D; readonly sin: tf.Tensor2D };
+export type RopeAttrs = { readonly heads: number };
 
 /** rotate_half form (transformers: apply_rotary_pos_emb): the first half of a head pairs with the second. */
-export function composedRope({ x, cos, sin }: Inputs, { heads }: Attrs): tf.Tensor2D {
+export function composedRope({ x, cos, sin }: RopeInputs, { heads }: RopeAttrs): tf.Tensor2D {
   const [T, width] = x.shape;
   const H = width / heads;
   const byHead = tf.reshape(x, [T, heads, H]); //                                        [T, N, H]
@@ -18,7 +18,7 @@ export function composedRope({ x, cos, sin }: Inputs, { heads }: Attrs): tf.Tens
   return tf.reshape(tf.add(tf.mul(byHead, c), tf.mul(rotated, s)), [T, width]); //       [T, N·H]
 }
 
-const run = defineKernel<Inputs, Attrs>('Rope', composedRope);
+const run = defineKernel<RopeInputs, RopeAttrs>('Rope', composedRope);
 
 /**
  * Rotary position embedding (Su et al. 2021) of every head.

@@ -2,14 +2,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dims } from '../dims.ts';
 import { defineKernel } from '../registry.ts';
 
-type Inputs = { readonly gate: tf.Tensor2D; readonly up: tf.Tensor2D };
+export type SwigluInputs = { readonly gate: tf.Tensor2D; readonly up: tf.Tensor2D };
 
 /** silu(gate) ⊙ up, with silu(x) = x · sigmoid(x) (Shazeer 2020, "GLU Variants Improve Transformer"). */
-export function composedSwiglu({ gate, up }: Inputs): tf.Tensor2D {
+export function composedSwiglu({ gate, up }: SwigluInputs): tf.Tensor2D {
   return tf.mul(tf.mul(gate, tf.sigmoid(gate)), up);
 }
 
-const run = defineKernel<Inputs, Record<string, never>>('Swiglu', composedSwiglu);
+const run = defineKernel<SwigluInputs, Record<string, never>>('Swiglu', composedSwiglu);
 
 /** silu(gate) ⊙ up.   gate, up: [T, F] → [T, F] */
 export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {

@@ -24,18 +24,20 @@ export function selfAttentionSpec(key: string, c: DecoderConfig): SpecOf<SelfAtt
   };
 }
 
-/** Causal grouped-query attention inside each sequence.   x: [T, D] → [T, D] */
+/** Causal grouped-query attention inside each sequence, on a residual stream.   x, residual: [T, D] → [T, D] */
 export function selfAttention(
   p: SelfAttention,
   x: tf.Tensor2D,
   { cos, sin }: Rotary,
   { numAttentionHeads: heads, numKeyValueHeads: kvHeads }: DecoderConfig,
   cuSeqlens: ops.CuSeqlens,
+  residual: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy('selfAttention', () => {
     const q = ops.rope(linear(p.qProj, x), cos, sin, heads); //   [T, N·H]
     const k = ops.rope(linear(p.kProj, x), cos, sin, kvHeads); // [T, K·H]
     const v = linear(p.vProj, x); //                              [T, K·H]
-    return linear(p.oProj, ops.attention({ q, k, v }, { heads, kvHeads, cuSeqlens, causal: true })); // [T, D]
+    const mixed = ops.attention({ q, k, v }, { heads, kvHeads, cuSeqlens, causal: true }); // [T, N·H]
+    return linear(p.oProj, mixed, { residual }); //                                              [T, D]
   });
 }

@@ -31,7 +31,7 @@ export function decoderBlock(
 ): tf.Tensor2D {
   return tf.tidy('decoderBlock', () => {
     const normed = rmsNorm(p.inputLayernorm, x, config.rmsNormEps);
-    const mixed: tf.Tensor2D = tf.add(x, selfAttention(p.selfAttn, normed, rotary, config, cuSeqlens));
-    return tf.add(mixed, mlp(p.mlp, rmsNorm(p.postAttentionLayernorm, mixed, config.rmsNormEps)));
+    const mixed = selfAttention(p.selfAttn, normed, rotary, config, cuSeqlens, x);
+    return mlp(p.mlp, rmsNorm(p.postAttentionLayernorm, mixed, config.rmsNormEps), mixed);
   });
 }

@@ -18,5 +18,9 @@ export const linearSpec = (
   { bias, shape = [outSize, inSize] }: { bias: boolean; shape?: readonly number[] },
 ): LinearSpec => ({ leaf: 'linear', name, inSize, outSize, bias, shape });
 
+/** What the result meets on its way out, both [T, out]: silu(gate) ⊙ it, then residual + it. */
+export type Leaving = { readonly gate?: tf.Tensor2D; readonly residual?: tf.Tensor2D };
+
 /** x W + b + Σ scale · act(x A) B.   x: [T, in] → [T, out] */
-export const linear = (p: Linear, x: tf.Tensor2D): tf.Tensor2D => ops.linear({ ...p, x });
+export const linear = (p: Linear, x: tf.Tensor2D, leaving: Leaving = {}): tf.Tensor2D =>
+  ops.linear({ ...p, x, ...leaving });

@@ -11,12 +11,13 @@ export const visionAttentionSpec = (key: string, C: number): SpecOf<VisionAttent
   proj: linearSpec(`${key}.proj`, C, C, { bias: true }),
 });
 
-/** Bidirectional attention inside each segment (a window, or a whole image).   x: [P, C] → [P, C] */
+/** Bidirectional attention inside each segment (a window, or a whole image).   x, residual: [P, C] → [P, C] */
 export function visionAttention(
   p: VisionAttention,
   x: tf.Tensor2D,
   { cos, sin }: Rotary,
   { heads, cuSeqlens }: { heads: number; cuSeqlens: ops.CuSeqlens },
+  residual: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy('visionAttention', () => {
     const [q, k, v] = tf.split<tf.Tensor2D>(linear(p.qkv, x), 3, 1); //                   3 × [P, C]
@@ -24,6 +25,6 @@ export function visionAttention(
       { q: ops.rope(q, cos, sin, heads), k: ops.rope(k, cos, sin, heads), v },
       { heads, kvHeads: heads, cuSeqlens, causal: false },
     );
-    return linear(p.proj, mixed); //                                         [P, C]
+    return linear(p.proj, mixed, { residual }); //                           [P, C]
   });
 }

@@ -32,10 +32,8 @@ export function visionBlock(
   attrs: { heads: number; cuSeqlens: CuSeqlens },
 ): tf.Tensor2D {
   return tf.tidy('visionBlock', () => {
-    const seen: tf.Tensor2D = tf.add(
-      x,
-      visionAttention(p.attn, rmsNorm(p.norm1, x, VISION_EPS), rotary, attrs),
-    );
-    return tf.add(seen, mlp(p.mlp, rmsNorm(p.norm2, seen, VISION_EPS)));
+    const normed = rmsNorm(p.norm1, x, VISION_EPS);
+    const seen = visionAttention(p.attn, normed, rotary, attrs, x);
+    return mlp(p.mlp, rmsNorm(p.norm2, seen, VISION_EPS), seen);
   });
 }

@@ -1,0 +1,153 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { constant, run } from '../webgpu/run.ts';
+import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { type AttentionAttrs, type AttentionInputs, composedAttention } from './attention.ts';
+import type { CuSeqlens } from './segments.ts';
+
+const ROWS = 32; // queries of a tile
+const KEYS = 32; // keys that are looked at together
+const SIDE = 8; // 8 × 8 lanes
+const LANES = SIDE * SIDE;
+const SLICE = 8; // fours of a head, or keys, that are in workgroup memory at once
+const LARGEST_HEAD = 128;
+
+/**
+ * Flash attention (Dao et al. 2022): a workgroup takes a tile of queries of one head past the keys of their segment, keeps the
+ * running maximum and sum of every row, and never writes a score to memory. Heads whose size is no multiple of 4, or above
+ * 128, are left to the composed op.
+ */
+export function webgpuAttention(inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D {
+  const { heads, kvHeads, cuSeqlens, causal } = attrs;
+  const { q, k, v } = inputs;
+  const H = q.shape[1] / heads;
+  if (H % 4 !== 0 || H > LARGEST_HEAD) return composedAttention(inputs, attrs);
+  const tiles = tilesOf(cuSeqlens);
+  return run({
+    shader: attentionShader({ fours: H / 4, causal }),
+    inputs: { q, k, v, tiles: constant(tiles) },
+    uniforms: { heads, kvHeads, scale: 1 / Math.sqrt(H) },
+    workgroups: [tiles.length / 4, heads],
+    output: q.shape,
+  });
+}
+
+/** First row, rows, begin and end of the segment: of every tile of queries. A tile lies in one segment. */
+function tilesOf(cuSeqlens: CuSeqlens): Int32Array {
+  const tiles: number[] = [];
+  for (let s = 1; s < cuSeqlens.length; s++) {
+    const [begin, end] = [cuSeqlens[s - 1], cuSeqlens[s]];
+    for (let row = begin; row < end; row += ROWS) tiles.push(row, Math.min(ROWS, end - row), begin, end);
+  }
+  return Int32Array.from(tiles);
+}
+
+type Variant = { readonly fours: number; readonly causal: boolean };
+
+const attentionShader = shaderFamily<
+  Variant,
+  Shader<'q' | 'k' | 'v' | 'tiles', 'heads' | 'kvHeads' | 'scale'>
+>(
+  ({ fours, causal }) => `${fours},${causal}`,
+  (variant) => ({
+    name: 'Attention',
+    inputs: { q: 'vec4<f32>', k: 'vec4<f32>', v: 'vec4<f32>', tiles: 'vec4<i32>' },
+    output: 'vec4<f32>',
+    uniforms: { heads: 'u32', kvHeads: 'u32', scale: 'f32' },
+    code: codeOf(variant),
+  }),
+);
+
+// A score that no key sees: below every score that float32 arithmetic can produce here, and finite.
+const HIDDEN = '-1e30';
+
+/** Lane (tx, ty) has the scores of rows ty + 8i and keys tx + 8j, and of the result the same rows and the fours tx + 8c. */
+function codeOf({ fours, causal }: Variant): string {
+  const rows = count(ROWS / SIDE);
+  const keys = count(KEYS / SIDE);
+  const columns = count(Math.ceil(fours / SIDE));
+  const lines = (items: readonly string[]): string => items.join('\n      ');
+  const pairs = (a: readonly number[], b: readonly number[], f: (i: number, j: number) => string): string =>
+    lines(a.map((i) => b.map((j) => f(i, j)).join(' ')));
+  return `
+var<workgroup> left : array<vec4<f32>, ${ROWS * SLICE}>; // queries, four by four
+var<workgroup> right : array<vec4<f32>, ${Math.max(KEYS * SLICE, SLICE * fours)}>; // keys likewise, then values, key by key
+var<workgroup> scores : array<f32, ${ROWS * (KEYS + 1)}>; // one column more: lanes of a column meet in no bank
+var<workgroup> factors : array<f32, ${ROWS}>;
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_index) lane : u32) {
+  let tile = vec4<u32>(tiles[group.x]);
+  let head = group.y;
+  let kvHead = head / (u.heads / u.kvHeads);
+  let tx = lane % ${SIDE}u;
+  let ty = lane / ${SIDE}u;
+  let end = ${causal ? 'min(tile.w, tile.x + tile.y)' : 'tile.w'};
+  ${pairs(rows, columns, (i, c) => `var o${i}_${c} = vec4<f32>();`)}
+  var largest = ${HIDDEN}; // of row \`lane\`, for the first ${ROWS} lanes
+  var sum = 0.0;
+
+  for (var first = tile.z; first < end; first += ${KEYS}u) {
+    // Scores: queries times keys, a slice of the head at a time.
+    ${pairs(rows, keys, (i, j) => `var s${i}_${j} = 0.0;`)}
+    for (var slice = 0u; slice < ${fours}u; slice += ${SLICE}u) {
+      for (var i = lane; i < ${ROWS * SLICE}u; i += ${LANES}u) {
+        let row = i / ${SLICE}u;
+        let c = slice + i % ${SLICE}u;
+        let at = (i % ${SLICE}u) * ${ROWS}u + row;
+        left[at] = vec4<f32>();
+        right[at] = vec4<f32>();
+        if (c < ${fours}u && row < tile.y) {
+          left[at] = u.scale * q[((tile.x + row) * u.heads + head) * ${fours}u + c];
+        }
+        if (c < ${fours}u && first + row < end) {
+          right[at] = k[((first + row) * u.kvHeads + kvHead) * ${fours}u + c];
+        }
+      }
+      workgroupBarrier();
+      for (var c = 0u; c < ${SLICE}u; c++) {
+        ${keys.map((j) => `let k${j} = right[c * ${KEYS}u + tx + ${j * SIDE}u];`).join(' ')}
+        ${lines(rows.map((i) => `{ let a = left[c * ${ROWS}u + ty + ${i * SIDE}u]; ${keys.map((j) => `s${i}_${j} += dot(a, k${j});`).join(' ')} }`))}
+      }
+      workgroupBarrier();
+    }
+    ${pairs(rows, keys, (i, j) => `scores[(ty + ${i * SIDE}u) * ${KEYS + 1}u + tx + ${j * SIDE}u] = select(${HIDDEN}, s${i}_${j}, first + tx + ${j * SIDE}u < ${causal ? `min(end, tile.x + ty + ${i * SIDE + 1}u)` : 'end'});`)}
+    workgroupBarrier();
+
+    // Softmax so far: what was added up before shrinks when a larger score comes.
+    if (lane < ${ROWS}u) {
+      let at = lane * ${KEYS + 1}u;
+      let before = largest;
+      for (var j = 0u; j < ${KEYS}u; j++) { largest = max(largest, scores[at + j]); }
+      let factor = exp(before - largest);
+      sum *= factor;
+      for (var j = 0u; j < ${KEYS}u; j++) {
+        let weight = exp(scores[at + j] - largest);
+        scores[at + j] = weight;
+        sum += weight;
+      }
+      factors[lane] = factor;
+    }
+    workgroupBarrier();
+    ${lines(rows.map((i) => `{ let f = factors[ty + ${i * SIDE}u]; ${columns.map((c) => `o${i}_${c} *= f;`).join(' ')} }`))}
+
+    // Weights times values, a few keys at a time.
+    for (var some = 0u; some < min(${KEYS}u, end - first); some += ${SLICE}u) {
+      for (var i = lane; i < ${SLICE * fours}u; i += ${LANES}u) {
+        let key = first + some + i / ${fours}u;
+        right[i] = vec4<f32>();
+        if (key < end) { right[i] = v[(key * u.kvHeads + kvHead) * ${fours}u + i % ${fours}u]; }
+      }
+      workgroupBarrier();
+      for (var j = 0u; j < ${SLICE}u; j++) {
+        ${columns.map((c) => `let v${c} = right[j * ${fours}u + min(tx + ${c * SIDE}u, ${fours - 1}u)];`).join(' ')}
+        ${lines(rows.map((i) => `{ let p = scores[(ty + ${i * SIDE}u) * ${KEYS + 1}u + some + j]; ${columns.map((c) => `o${i}_${c} += p * v${c};`).join(' ')} }`))}
+      }
+      workgroupBarrier();
+    }
+  }
+
+  if (lane < ${ROWS}u) { factors[lane] = 1.0 / sum; }
+  workgroupBarrier();
+  ${pairs(rows, columns, (i, c) => `if (ty + ${i * SIDE}u < tile.y && tx + ${c * SIDE}u < ${fours}u) { result[((tile.x + ty + ${i * SIDE}u) * u.heads + head) * ${fours}u + tx + ${c * SIDE}u] = o${i}_${c} * factors[ty + ${i * SIDE}u]; }`)}
+}`;
+}

@@ -1,0 +1,120 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { checkGpu, gpuIdle, takeGpuErrors, trimBufferPool } from '../../src/device-webgpu.ts';
+import { DeviceError } from '../../src/errors.ts';
+import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
+import { expectClose, gaussian } from '../../test/support/close.ts';
+import { webgpuBackend } from './backend.ts';
+import { constant, run, runCounts } from './run.ts';
+import type { Shader } from './shader.ts';
+
+const scaled: Shader<'x', 'size' | 'by'> = {
+  name: 'Scaled',
+  inputs: { x: 'f32' },
+  output: 'f32',
+  uniforms: { size: 'u32', by: 'f32' },
+  code: `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id : vec3<u32>) {
+  if (id.x < u.size) { result[id.x] = x[id.x] * u.by; }
+}`,
+};
+
+const scale = (x: tf.Tensor1D, by: number, shader = scaled): tf.Tensor1D =>
+  run({
+    shader,
+    inputs: { x },
+    uniforms: { size: x.size, by },
+    workgroups: [Math.ceil(x.size / 64)],
+    output: [x.size],
+  });
+
+describe.skipIf(!BACKENDS.includes('webgpu'))('shaders between the ops of TF.js', () => {
+  beforeAll(() => startBackend('webgpu'));
+  afterEach(() => gpuIdle());
+
+  test('run in program order, also where a tensor is disposed before the submit', async () => {
+    const values = gaussian(1000, 1);
+    const found = await expectNoLeak(async () => {
+      const y = tf.tidy(() => {
+        let x = tf.tensor1d(values);
+        for (let i = 0; i < 40; i++) x = tf.add(scale(x, 0.5), 1); // several submits
+        return x;
+      });
+      const read = await y.data();
+      y.dispose();
+      return read;
+    });
+    let expected = Float64Array.from(values);
+    for (let i = 0; i < 40; i++) expected = expected.map((v) => v * 0.5 + 1);
+    expectClose(found, expected, { relativeToMax: 1e-6, what: 'scale and add in turns' });
+    await checkGpu();
+  });
+
+  test('calls on the same buffers reuse pipeline and bind group, after trimming too', async () => {
+    const x = tf.tensor1d(gaussian(4096, 2));
+    const call = async () => {
+      const y = scale(x, 3);
+      const [first] = await y.data();
+      y.dispose();
+      return first;
+    };
+    const first = await call();
+    const before = runCounts();
+    for (let i = 0; i < 5; i++) expect(await call()).toBe(first);
+    const after = runCounts();
+    expect(after.dispatches - before.dispatches).toBe(5);
+    expect(after.pipelines).toBe(before.pipelines);
+    expect(after.bindGroups - before.bindGroups).toBeLessThan(5);
+    trimBufferPool();
+    expect(await call()).toBe(first);
+    await checkGpu();
+    x.dispose();
+  });
+
+  test('constants of the same words are one buffer', () => {
+    const words = Int32Array.of(1, -2, 3);
+    expect(constant(words)).toBe(constant(Int32Array.from(words)));
+    expect(constant(words)).not.toBe(constant(Int32Array.of(1, -2, 4)));
+  });
+
+  test('a shader that does not compile is named, and what was read is refused', async () => {
+    const x = tf.tensor1d([1, 2, 3]);
+    const y = scale(x, 2, {
+      ...scaled,
+      name: 'Broken',
+      code: `${scaled.code}\nfn odd() -> f32 { return 1u; }`,
+    });
+    await y.data();
+    const refusal = await checkGpu().catch((error: unknown) => error as Error);
+    expect(refusal).toBeInstanceOf(DeviceError);
+    expect((refusal as Error).message).toMatch(/the GPU could not compute this: the shader of Broken: /);
+    await checkGpu(); // told once
+    tf.dispose([x, y]);
+  });
+
+  test('an error of the device outside our shaders is refused as well', async () => {
+    const { device } = webgpuBackend();
+    device.createBuffer({ size: 16, usage: 0 });
+    await gpuIdle();
+    await expect(checkGpu()).rejects.toThrow(DeviceError);
+    expect(takeGpuErrors()).toEqual([]);
+  });
+
+  test('a grid or a buffer beyond the limits throws with both numbers', () => {
+    const x = tf.tensor1d([1]);
+    const most = webgpuBackend().device.limits.maxComputeWorkgroupsPerDimension;
+    const job = { shader: scaled, inputs: { x }, uniforms: { size: 1, by: 1 }, output: [1] };
+    expect(() => tf.tidy(() => run({ ...job, workgroups: [most + 1] }))).toThrow(
+      `Scaled: a grid of ${most + 1} workgroups, this GPU takes ${most} a side`,
+    );
+    const { device } = webgpuBackend();
+    const size = device.limits.maxStorageBufferBindingSize + 16;
+    const large = device.createBuffer({ size, usage: GPUBufferUsage.STORAGE });
+    expect(() => tf.tidy(() => run({ ...job, inputs: { x: large }, workgroups: [1] }))).toThrow(
+      `Scaled: "x" has ${size} bytes`,
+    );
+    large.destroy();
+    x.dispose();
+  });
+});
