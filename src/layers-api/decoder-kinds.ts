@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import { type CuSeqlens, cumulate } from '../../kernels/index.ts';
 import { type SelfAttention, selfAttention, selfAttentionSpec } from '../decoder/attention.ts';
 import { type DecoderBlock, decoderBlock, decoderBlockSpec } from '../decoder/block.ts';
@@ -14,7 +15,9 @@ export const selfAttentionKind: LayerKind<DecoderConfig, SelfAttention> = {
   width: (config) => config.hiddenSize,
   spec: (config) => selfAttentionSpec('attention', config),
   call: (p, x, config, packed) =>
-    selfAttention(p, x, textRotary(config, packed), config, sequencesOf(packed)),
+    tf.tidy(() =>
+      selfAttention(p, x, textRotary(config, packed), config, sequencesOf(packed), tf.zerosLike(x)),
+    ),
   outputShape: (shape) => shape,
 };
 

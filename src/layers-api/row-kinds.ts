@@ -35,7 +35,7 @@ export const mlpKind: LayerKind<MlpOptions, Mlp> = {
   input: 'rows',
   width: () => null,
   spec: ({ intermediateSize, bias = false }, width) => mlpSpec('mlp', width, intermediateSize, bias),
-  call: (p, x) => mlp(p, x),
+  call: (p, x) => tf.tidy(() => mlp(p, x, tf.zerosLike(x))),
   outputShape: (shape) => shape,
 };
 

@@ -39,7 +39,7 @@ export const visionAttentionKind: LayerKind<VisionBlockOptions, VisionAttention>
   spec: ({ config }) => visionAttentionSpec('attention', config.hiddenSize),
   call: (p, x, options, packed) => {
     const { rotary, attrs } = placesOf(options, packed);
-    return visionAttention(p, x, rotary, attrs);
+    return tf.tidy(() => visionAttention(p, x, rotary, attrs, tf.zerosLike(x)));
   },
   outputShape: (shape) => shape,
 };
