@@ -39,8 +39,13 @@ export function contrastBatch(
         )
         .reduce((sum, term) => tf.add(sum, term)),
   };
+  return { sides: sidesOf(batch, tokenizer), loss };
+}
+
+/** First texts, second texts, pictures. */
+export function sidesOf(batch: Batch, tokenizer: TextTokenizer): TrainBatch['sides'] {
   const text = (ids: Int32Array): TrainInput => ({ ids });
-  return { sides: [first.ids.map(text), second.ids.map(text), pictures(batch, tokenizer)], loss };
+  return [batch.first.ids.map(text), batch.second.ids.map(text), pictures(batch, tokenizer)];
 }
 
 /**

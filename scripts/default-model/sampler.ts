@@ -17,12 +17,16 @@ export type TextSide = {
   readonly ids: readonly Int32Array[];
   /** [B, B], 1 where text i also names emoji j, so that j is no negative of i. 1 on the diagonal. */
   readonly names: Uint8Array;
+  /** All emoji that text i names besides its own.   [B] lists */
+  readonly also: readonly (readonly number[])[];
 };
 
 export type Batch = {
   readonly step: number;
   /** Indexes into the corpus, all different.   [B] */
   readonly emoji: Int32Array;
+  /** Emoji that are drawn alike, besides itself.   [B] lists */
+  readonly twins: readonly (readonly number[])[];
   /** Queries in any language. */
   readonly first: TextSide;
   /** Queries or passages, each in another language than the first text of its emoji, where there is one. */
@@ -69,6 +73,11 @@ export function createSampler(options: SamplerOptions): (step: number) => Batch 
   const drawPhrase = phraseSource(locales);
   const owners = corpus.locales.map(lazyOwners);
   const classes = corpus.emoji.map((e) => e.twin);
+  const alike = new Map<number, number[]>();
+  classes.forEach((twin, i) => {
+    alike.set(twin, [...(alike.get(twin) ?? []), i]);
+  });
+  const twinsOf = (i: number) => alike.get(classes[i])!.filter((j) => j !== i);
 
   return (step) => {
     const random = randomStream(seed, `step ${step}`);
@@ -92,10 +101,26 @@ export function createSampler(options: SamplerOptions): (step: number) => Batch 
         }),
       ),
       names: namedPairs(drawn, emoji, (locale, word) => owners[locale](word), classes),
+      also: drawn.map(({ locale, phrase }, i) => {
+        const lists = phrase.words.map((word) => owners[locale](word));
+        const named = (lists[0] ?? []).filter((j) => lists.every((list) => list.includes(j)));
+        return [...new Set([...named.flatMap((j) => [j, ...twinsOf(j)]), ...twinsOf(emoji[i])])].filter(
+          (j) => j !== emoji[i],
+        );
+      }),
     });
     const styles = Array.from(emoji, (i) => stylesOf[i][Math.floor(random() * stylesOf[i].length)]);
     const { pixelValues, grid } = drawBatch(options, emoji, styles, random);
-    return { step, emoji, first: side(first, 0), second: side(second, 0.5), pixelValues, grid, styles };
+    return {
+      step,
+      emoji,
+      twins: Array.from(emoji, twinsOf),
+      first: side(first, 0),
+      second: side(second, 0.5),
+      pixelValues,
+      grid,
+      styles,
+    };
   };
 }
 
