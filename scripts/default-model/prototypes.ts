@@ -17,27 +17,41 @@ export const prototypes = (count: number, width: number, seed: number): tf.Varia
 
 const HIDDEN = -1e9;
 
-/** −log softmax of the own emoji's prototype among all, for two texts and a picture of each emoji, at every size. */
+export type Targets = {
+  /** Row of the prototype that input i of every side shall find.   [B] */
+  readonly own: Int32Array;
+  /** Rows that would be right for an input, too, by side; neither sought nor avoided.   [B] lists each */
+  readonly also?: readonly (readonly (readonly number[])[])[];
+};
+
+/** What the texts and the picture of each emoji of a batch shall find among the prototypes of all emoji. */
+export const emojiTargets = ({ emoji, first, second, twins }: Batch): Targets => ({
+  own: emoji,
+  also: [first.also, second.also, twins],
+});
+
+/** −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size. */
 export function prototypeLoss(
   vectors: tf.Variable<tf.Rank.R2>,
-  { emoji, first, second, twins }: Pick<Batch, 'emoji' | 'first' | 'second' | 'twins'>,
+  { own, also }: Targets,
   temperature: number,
 ): Loss {
-  const count = vectors.shape[0];
-  const hidden = [first.also, second.also, twins].map((also) => hiddenOf(also, count));
+  const [B, N] = [own.length, vectors.shape[0]];
+  const hidden = also?.map((lists) => hiddenOf(lists, N));
   return {
     name: 'prototypes',
     multi: false,
     compute: (sides) =>
       tf.tidy(() => {
-        const own = tf.cast(tf.oneHot(tf.tensor1d(emoji, 'int32'), count), 'float32') as tf.Tensor2D; // [B, N]
-        const masks = hidden.map((values) => tf.tensor2d(values, [emoji.length, count]));
+        const truth = tf.cast(tf.oneHot(tf.tensor1d(own, 'int32'), N), 'float32') as tf.Tensor2D; // [B, N]
+        const masks = hidden?.map((values) => tf.tensor2d(values, [B, N]));
         const terms = MATRYOSHKA.flatMap((size) => {
           const targets = unit(vectors, size);
           return sides.map((side: Side, s) => {
-            const cosines = tf.matMul(unit(side.pooled, size), targets, false, true); //        [B, N]
-            const logits = tf.add(tf.div(cosines, temperature), masks[s]);
-            return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(logits), own)), emoji.length));
+            const cosines = tf.matMul(unit(side.pooled, size), targets, false, true); //          [B, N]
+            const logits: tf.Tensor2D = tf.div(cosines, temperature);
+            const open = masks ? tf.add(logits, masks[s]) : logits;
+            return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(open), truth)), B));
           });
         });
         return tf.div(tf.addN(terms), terms.length) as tf.Scalar;

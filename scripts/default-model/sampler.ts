@@ -49,6 +49,8 @@ export type SamplerOptions = {
   /** Tokens of a text, its prefix included. */
   readonly maxLength: number;
   readonly seed: number;
+  /** Emoji that may come, by their code. Default: all. */
+  readonly only?: (code: string) => boolean;
 };
 
 /**
@@ -66,7 +68,9 @@ export function createSampler(options: SamplerOptions): (step: number) => Batch 
   const sayable = corpus.emoji.map((_, i) =>
     locales.some((l) => l.names[i] !== null || l.keywords[i].length > 0),
   );
-  const usable = [...corpus.emoji.keys()].filter((i) => stylesOf[i].length > 0 && sayable[i]);
+  const usable = [...corpus.emoji.keys()].filter(
+    (i) => stylesOf[i].length > 0 && sayable[i] && (options.only?.(corpus.emoji[i].code) ?? true),
+  );
   if (usable.length < B)
     throw new RangeError(`a batch of ${B} different emoji was asked for; ${usable.length} can be trained on`);
   const rounds = Math.floor(usable.length / B);

@@ -15,7 +15,7 @@ import { freshVariables } from '../../src/train/weight-variables.ts';
 import { sidesOf } from './contrast.ts';
 import { defaultConfig, IMAGE_SIZE } from './geometry.ts';
 import { MATERIAL_FOLDER, readMaterial } from './material.ts';
-import { prototypeLoss, prototypes } from './prototypes.ts';
+import { emojiTargets, prototypeLoss, prototypes } from './prototypes.ts';
 import { createSampler } from './sampler.ts';
 import { restoreState, saveState } from './train-state.ts';
 
@@ -100,7 +100,7 @@ async function train(): Promise<void> {
     const batch = sample(at);
     const report = await trainer.step({
       sides: sidesOf(batch, tokenizer),
-      loss: prototypeLoss(vectors, batch, TEMPERATURE),
+      loss: prototypeLoss(vectors, emojiTargets(batch), TEMPERATURE),
     });
     bar.update(at + 1, total);
     await appendFile(join(folder, 'base.jsonl'), `${JSON.stringify({ ...report, ms: Date.now() })}\n`);
