@@ -1,0 +1,136 @@
+import { parseArgs } from 'node:util';
+import { openTerminal, printError } from '../../src/cli/terminal.ts';
+import type { DeviceName } from '../../src/config.ts';
+import { evaluateClassification, evaluateClustering } from '../../src/evaluate/index.ts';
+import { JinaEmbeddings } from '../../src/platform/node.ts';
+import {
+  classification,
+  clustering,
+  type HeldOut,
+  imageToText,
+  labelledItem,
+  type RetrievalSet,
+  textToImage,
+  textToText,
+} from './evaluation-sets.ts';
+import { findings, tables } from './evaluation-tables.ts';
+import { IMAGE_SIZE, MATRYOSHKA, TASKS } from './geometry.ts';
+import { MAJOR_LOCALES } from './locales.ts';
+import { MATERIAL_FOLDER, readMaterial } from './material.ts';
+import { recallAt, vectorSource } from './recall.ts';
+
+const USAGE = `node --import tsx scripts/default-model/evaluate.ts [options]
+
+What the default model can do on what it never saw: tables in Markdown, or --json.
+
+  --model DIR       (default: the one in this package)
+  --part NAME       test, or validation, by which runs are chosen (default: test)
+  --major N         queries of each of the 30 major languages, at most (default: 400)
+  --minor N         queries of each other language, at most (default: 40)
+  --device NAME     (default: auto)
+  --material DIR    (default: ${MATERIAL_FOLDER})
+`;
+
+async function evaluate(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      model: { type: 'string', default: 'weights/default' },
+      part: { type: 'string', default: 'test' },
+      major: { type: 'string', default: '400' },
+      minor: { type: 'string', default: '40' },
+      device: { type: 'string', default: 'auto' },
+      material: { type: 'string', default: MATERIAL_FOLDER },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const terminal = openTerminal();
+  if (values.help) return terminal.print(USAGE);
+  const began = performance.now();
+  const part = values.part as HeldOut;
+  const { corpus, drawings } = await readMaterial(values.material);
+  using jina = await JinaEmbeddings.load(values.model, { device: values.device as DeviceName });
+  const bar = await terminal.progress('embedding', (done) => `${done}`);
+  const vectorsOf = vectorSource(jina, drawings, (done) => bar.update(done, done));
+  const adapters = [null, ...TASKS.filter((task) => jina.tasks.includes(task))];
+
+  /** Evenly spaced, so that every group of emoji is among them. */
+  const some = (set: RetrievalSet, most: number): RetrievalSet => {
+    const step = Math.max(1, set.queries.length / most);
+    const kept = Array.from({ length: Math.min(most, set.queries.length) }, (_, i) => Math.floor(i * step));
+    return { ...set, queries: kept.map((i) => set.queries[i]), relevant: kept.map((i) => set.relevant[i]) };
+  };
+  const limited = (sets: readonly RetrievalSet[], scale = 1) =>
+    sets.map((set) =>
+      some(set, Math.ceil(Number(MAJOR_LOCALES.includes(set.locale) ? values.major : values.minor) * scale)),
+    );
+  const score = async (sets: readonly RetrievalSet[], task: string | null) => {
+    const scored = [];
+    for (const set of sets) {
+      const documents = await vectorsOf(set.documents, task, 'passage');
+      const queries = await vectorsOf(set.queries, task, 'query');
+      const recall = recallAt(queries, documents, set.relevant, MATRYOSHKA);
+      scored.push({ locale: set.locale, family: set.family, queries: queries.length, recall });
+    }
+    return scored;
+  };
+
+  const first = adapters.includes('retrieval') ? 'retrieval' : null;
+  const majors = (sets: readonly RetrievalSet[]) => sets.filter((s) => MAJOR_LOCALES.includes(s.locale));
+  const seen = textToImage(corpus, part, 'seen');
+  const retrieval = {
+    textToImageSeen: await score(limited(seen), first),
+    textToImageUnseen: await score(limited(textToImage(corpus, part, 'unseen')), first),
+    imageToText: await score(limited(majors(imageToText(corpus, part)), 0.25), first),
+    textToText: await score(limited(majors(textToText(corpus, part))), first),
+  };
+  const byAdapter = [];
+  for (const task of adapters) {
+    const run = { encode: encodeItems, adapters: [task], sizes: [MATRYOSHKA.at(-1)!] };
+    const labelled = (label: 'group' | 'subgroup') => {
+      const { train, test } = classification(corpus, 'image', label);
+      const items = (list: typeof train) => list.map((p) => labelledItem(p, drawings, IMAGE_SIZE));
+      return { train: items(train), test: items(test) };
+    };
+    const clusters = (label: 'group' | 'subgroup') =>
+      clustering(corpus, 'image', label).map((p) => labelledItem(p, drawings, IMAGE_SIZE));
+    const [group, subgroup] = [
+      await evaluateClassification(labelled('group'), run),
+      await evaluateClassification(labelled('subgroup'), run),
+    ];
+    const [groupClusters, subgroupClusters] = [
+      await evaluateClustering(clusters('group'), run),
+      await evaluateClustering(clusters('subgroup'), run),
+    ];
+    byAdapter.push({
+      adapter: task,
+      retrieval: await score(limited(majors(seen), 0.25), task),
+      classification: { group: group.scores[0].metrics, subgroup: subgroup.scores[0].metrics },
+      clustering: { group: groupClusters.scores[0].metrics, subgroup: subgroupClusters.scores[0].metrics },
+    });
+  }
+  bar.stop();
+  const found = findings({
+    part,
+    engine: jina.device.reason,
+    seconds: (performance.now() - began) / 1000,
+    retrieval,
+    byAdapter,
+  });
+  await terminal.print(values.json ? `${JSON.stringify(found)}\n` : tables(found));
+
+  function encodeItems(
+    items: Parameters<Parameters<typeof evaluateClustering>[1]['encode']>[0],
+    { task }: { readonly task: string | null },
+  ) {
+    return jina.encode(
+      items.map((item) => ('text' in item ? item.text : item)),
+      { task, promptName: 'query', batchSize: 256, truncateDim: null },
+    );
+  }
+}
+
+evaluate().catch((error: Error) => {
+  printError(error.message);
+  process.exitCode = 1;
+});
