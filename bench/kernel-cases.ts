@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ops from '../kernels/index.ts';
+import { transposeWords } from '../kernels/linear/transpose-words.ts';
 import { valueStream } from './make-checkpoint/random-values.ts';
 
 /** An op at a shape of the model: how to run it, and one value of its result worked out by hand in float64. */
@@ -29,6 +30,14 @@ const matrix = (name: string, rows: number, columns: number, std = 1) => {
   return { tensor: tf.tensor2d(data, [rows, columns]), at: (r: number, c: number) => data[r * columns + c] };
 };
 
+/** The same values [rows, columns] as this backend keeps a checkpoint's matrix, which lies there as [columns, rows]. */
+function stored(name: string, rows: number, columns: number, std: number): ops.Matrix {
+  const data = values(name, rows * columns, std);
+  const turned = transposeWords(data, rows, columns, new Float32Array(data.length));
+  const bytes = new Uint8Array(turned.buffer);
+  return ops.matrixStore().float32({ bytes, dtype: 'F32', outSize: columns, inSize: rows });
+}
+
 const sum = (count: number, f: (i: number) => number): number => {
   let total = 0;
   for (let i = 0; i < count; i++) total += f(i);
@@ -42,10 +51,10 @@ export function linearCase(T: number, inSize: number, outSize: number): KernelCa
   const w = matrix('w', inSize, outSize, 1 / Math.sqrt(inSize));
   const a = matrix('a', inSize, R, 1 / Math.sqrt(inSize));
   const b = matrix('b', R, outSize, 0.1);
-  const weight = ops.float32Matrix(w.tensor);
+  const weight = stored('w', inSize, outSize, 1 / Math.sqrt(inSize));
   const term = {
-    a: ops.float32Matrix(a.tensor),
-    b: ops.float32Matrix(b.tensor),
+    a: stored('a', inSize, R, 1 / Math.sqrt(inSize)),
+    b: stored('b', R, outSize, 0.1),
     scale: 0.5,
     activation: 'none',
   } as const;

@@ -227,7 +227,7 @@ export class EmbedderCore {
             signal: options.signal,
           }),
         );
-        await checkGpu(); // GPU errors do not throw where they happen
+        if (this.device.backend === 'webgpu') await checkGpu(); // its errors do not throw where they happen
         batch.forEach(({ request }, i) => {
           const { embedding, details } = embedded[i];
           this.#details.set(embedding, details);

@@ -4,6 +4,7 @@ import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager } from './device.ts';
+import { checkGpu, gpuIdle } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
@@ -81,6 +82,10 @@ export async function openEmbedder(
           adapter.dispose();
           throw error;
         });
+      }
+      if (choice.backend === 'webgpu') {
+        await gpuIdle();
+        await checkGpu(); // a GPU that ran out of memory does not throw, it computes zeros
       }
     } catch (error) {
       model.dispose();
