@@ -9,6 +9,10 @@ import type { LinearInputs, LoraTerm } from './linear.ts';
 
 type Two = tf.Tensor2D;
 
+/** Whether a term is one of the formula above; whatever else a term may come to hold goes back through the truth. */
+const isKnown = ({ a, b, scale, activation, ...more }: LoraTerm): boolean =>
+  Object.values(more).every((m) => m === undefined || m === null);
+
 /** dy → low' [T, R] */
 function lowGradient(dy: Two, low: Two | null, b: Two, { scale, activation }: LoraTerm): Two {
   const back = product(dy, b, { turnB: true });
@@ -19,6 +23,7 @@ function lowGradient(dy: Two, low: Two | null, b: Two, { scale, activation }: Lo
 export const linearBackward: Backward<LinearInputs, Record<string, never>> = {
   // A packed matrix is frozen, and widened anew on the way back rather than kept.
   tensors: ({ x, weight, bias, lora }) => {
+    if (!lora.every(isKnown)) return null;
     const matrices = lora.flatMap(({ a, b }) => [a.dense(), b.dense()]);
     return [
       x,
