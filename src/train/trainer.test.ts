@@ -104,7 +104,9 @@ onEveryBackend(() => {
         batchSize: 6,
         rate: 2e-2,
         temperature: 0.1,
-        onStep: ({ loss }) => losses.push(loss),
+        onStep: ({ loss }) => {
+          losses.push(loss);
+        },
       });
       expect(losses).toHaveLength(15);
       expect(losses[14]).toBeLessThan(losses[0] / 4);
