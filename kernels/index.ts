@@ -4,6 +4,7 @@ export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
 export { gelu } from './gelu/gelu.ts';
 export { registerGradients } from './gradients/register.ts';
+export { withGradient } from './gradients/with-gradient.ts';
 export {
   type Dora,
   isPlain,

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { withGradient } from './gradients/with-gradient.ts';
 
 /** A body computes an op on one backend: same inputs, same attributes, same result as the composed truth. */
 export type Body<I, A> = (inputs: I, attrs: A) => tf.Tensor;
@@ -6,16 +7,42 @@ export type Body<I, A> = (inputs: I, attrs: A) => tf.Tensor;
 const bodies = new Map<string, unknown>();
 const composedOnly = { depth: 0 };
 
+/** An op's gradient by hand: quicker than going back through its composed truth, which it must equal. */
+export type Backward<I, A> = {
+  /** What may carry a gradient or is needed for one. `null`: this case goes back through the truth. */
+  readonly tensors: (inputs: I, attrs: A) => readonly tf.Tensor[] | null;
+  /** `saved`: the tensors again. → one lazy gradient for each */
+  readonly back: (
+    dy: tf.Tensor,
+    saved: readonly tf.Tensor[],
+    inputs: I,
+    attrs: A,
+  ) => readonly (() => tf.Tensor)[];
+};
+
 /**
  * Declares an op by its composed truth in stock TF.js ops: correct on every backend and differentiable.
- * The returned function runs the body registered for the current backend, if there is one, and the truth otherwise:
- * wherever no fused body exists, and while a gradient is taken (fused bodies are opaque to the tape).
+ * The returned function runs the body registered for the current backend, if there is one, and the truth otherwise.
+ * While a gradient is taken (fused bodies are opaque to the tape) it runs the truth, or body and `backward` as one node.
  */
-export function defineKernel<I, A>(name: string, composed: Body<I, A>): Body<I, A> {
-  return (inputs, attrs) => {
+export function defineKernel<I, A>(
+  name: string,
+  composed: Body<I, A>,
+  backward?: Backward<I, A>,
+): Body<I, A> {
+  const plain: Body<I, A> = (inputs, attrs) => {
     const body = bodies.get(`${name}/${tf.getBackend()}`) as Body<I, A> | undefined;
-    const run = body && composedOnly.depth === 0 && !tapeIsOn() ? body : composed;
-    return tf.tidy(name, () => run(inputs, attrs));
+    return tf.tidy(name, () => (body && composedOnly.depth === 0 ? body : composed)(inputs, attrs));
+  };
+  return (inputs, attrs) => {
+    if (!tapeIsOn()) return plain(inputs, attrs);
+    const tensors = composedOnly.depth === 0 ? backward?.tensors(inputs, attrs) : null;
+    if (!backward || !tensors) return tf.tidy(name, () => composed(inputs, attrs));
+    return withGradient(
+      tensors,
+      () => plain(inputs, attrs),
+      (dy, saved) => backward.back(dy, saved, inputs, attrs),
+    );
   };
 }
 
@@ -38,6 +65,8 @@ export function composed<T>(f: () => T): T {
   }
 }
 
-// The engine records for gradients exactly while its gradient depth is above zero (tfjs-core: engine.ts, isTapeOn).
-const tapeIsOn = (): boolean =>
-  (tf.engine() as unknown as { state: { gradientDepth: number } }).state.gradientDepth > 0;
+// The engine records for gradients while its gradient depth is above zero and no kernel is at work (tfjs-core: engine.ts).
+export function tapeIsOn(): boolean {
+  const { state } = tf.engine() as unknown as { state: { gradientDepth: number; kernelDepth: number } };
+  return state.gradientDepth > 0 && state.kernelDepth === 0;
+}

@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { InputError } from '../../src/errors.ts';
 import { dims } from '../dims.ts';
-import { defineKernel } from '../registry.ts';
+import { defineKernel, tapeIsOn } from '../registry.ts';
+import { attentionBackward } from './attention-gradient.ts';
+import { causalMask, headsFirst, headsLast } from './heads.ts';
 import { type CuSeqlens, type Run, runsOf } from './segments.ts';
 
 export type AttentionInputs = { readonly q: tf.Tensor2D; readonly k: tf.Tensor2D; readonly v: tf.Tensor2D };
@@ -15,9 +17,6 @@ export type AttentionAttrs = {
 // Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²⁴ scores
 // is 64 MB: a text of 1024 tokens with 16 heads is one block; at 32,768 tokens a block still has 32 rows.
 export const SCORES_AT_ONCE = 1 << 24;
-
-// Below every score that float32 arithmetic can produce here, and still finite: −∞ − (−∞) would be NaN.
-const HIDDEN = -1e30;
 
 /**
  * softmax(q kᵀ / √H) v inside each segment, in stock ops (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
@@ -59,13 +58,13 @@ function attendRun(
   const { length: L, count: S } = run;
   const G = N / K; // query heads that share one key/value head
   const H = q.shape[1] / N;
-  const queries = tf.mul(splitHeads(q, S, L, N, H), 1 / Math.sqrt(H)); // [S, N, L, H]
+  const queries = tf.mul(headsFirst(q, S, L, N, H), 1 / Math.sqrt(H)); // [S, N, L, H]
   const keys: tf.Tensor3D = tf.reshape(tf.transpose(tf.reshape(k, [S, L, K, H]), [0, 2, 3, 1]), [
     S * K,
     H,
     L,
   ]);
-  const values: tf.Tensor3D = tf.reshape(splitHeads(v, S, L, K, H), [S * K, L, H]);
+  const values: tf.Tensor3D = tf.reshape(headsFirst(v, S, L, K, H), [S * K, L, H]);
 
   const rows = Math.max(1, Math.min(L, Math.floor(scoresAtOnce / (S * N * L))));
   const blocks: tf.Tensor4D[] = [];
@@ -90,21 +89,17 @@ function attendRun(
     );
   }
   const all = blocks.length === 1 ? blocks[0] : tf.concat(blocks, 2); //                  [S, N, L, H]
-  return tf.reshape(tf.transpose(all, [0, 2, 1, 3]), [S * L, N * H]);
-}
-
-/** x: [S·L, n·H] → [S, n, L, H] */
-const splitHeads = (x: tf.Tensor2D, S: number, L: number, n: number, H: number): tf.Tensor4D =>
-  tf.transpose(tf.reshape(x, [S, L, n, H]), [0, 2, 1, 3]);
-
-/** 0 where the key is not after the query, HIDDEN elsewhere.   → [block, seen] */
-function causalMask(begin: number, block: number, seen: number): tf.Tensor2D {
-  const mask = new Float32Array(block * seen);
-  for (let i = 0; i < block; i++) mask.fill(HIDDEN, i * seen + begin + i + 1, (i + 1) * seen);
-  return tf.tensor2d(mask, [block, seen]);
+  return headsLast(all, S, L, N, H);
 }
 
 const run = defineKernel<AttentionInputs, AttentionAttrs>('Attention', composedAttention);
+
+/** The same as one node on the tape. */
+const runOnTape = defineKernel<AttentionInputs & { readonly qkv: tf.Tensor2D }, AttentionAttrs>(
+  'Attention',
+  composedAttention,
+  attentionBackward,
+);
 
 /**
  * Attention inside segments of a packed stream, causal or not, with grouped queries.
@@ -121,5 +116,7 @@ export function attention(inputs: AttentionInputs, attrs: AttentionAttrs): tf.Te
   if (cuSeqlens[0] !== 0 || cuSeqlens[cuSeqlens.length - 1] !== T) {
     throw new InputError(`cuSeqlens must run from 0 to the ${T} rows, got [${cuSeqlens.join(', ')}]`);
   }
-  return run(inputs, attrs) as tf.Tensor2D;
+  if (!tapeIsOn()) return run(inputs, attrs) as tf.Tensor2D;
+  const qkv = tf.concat([inputs.q, inputs.k, inputs.v], 1);
+  return runOnTape({ ...inputs, qkv }, attrs) as tf.Tensor2D;
 }

@@ -5,6 +5,7 @@ export type Gradient = {
   readonly kernelName: string;
   readonly inputsToSave?: string[];
   readonly outputsToSave?: boolean[];
+  readonly saveAllInputs?: boolean;
   readonly gradFunc: (
     dy: tf.Tensor,
     saved: tf.Tensor[],

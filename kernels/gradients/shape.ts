@@ -91,7 +91,7 @@ export const shapeGradients: readonly Gradient[] = [
       );
       return Object.fromEntries(pieces.map((piece, i) => [i, () => piece]));
     },
-  } as Gradient,
+  },
   {
     kernelName: tf.GatherV2,
     inputsToSave: ['x', 'indices'],

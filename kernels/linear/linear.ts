@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { InputError } from '../../src/errors.ts';
 import { dims } from '../dims.ts';
-import { defineKernel } from '../registry.ts';
-import { composedSwiglu } from '../swiglu/swiglu.ts';
+import { defineKernel, tapeIsOn } from '../registry.ts';
+import { composedSwiglu, swiglu } from '../swiglu/swiglu.ts';
+import { linearBackward } from './linear-gradient.ts';
 import type { Matrix } from './matrix.ts';
 
 /** What may stand between the two LoRA matrices. `none` is LoRA as published; `relu` makes it a small adapter MLP. */
@@ -91,7 +92,7 @@ function stretched({ magnitude, norm, weight }: Dora, y: tf.Tensor2D, delta: tf.
 /** Whether a term is scale · act(x A) B and nothing else: what a fused body can add in place. */
 export const isPlain = ({ bBias, dora }: LoraTerm): boolean => !bBias && !dora;
 
-const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear);
+const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear, linearBackward);
 
 /** Affine map with low-rank terms, gated and added where asked for.   x: [T, in] → [T, out] */
 export function linear(inputs: LinearInputs): tf.Tensor2D {
@@ -117,5 +118,10 @@ export function linear(inputs: LinearInputs): tf.Tensor2D {
   if (inputs.bias && inputs.bias.size !== outSize) {
     throw new InputError(`bias has ${inputs.bias.size} values, the matrix has ${outSize} columns`);
   }
-  return run(inputs, {}) as tf.Tensor2D;
+  if (!tapeIsOn()) return run(inputs, {}) as tf.Tensor2D;
+  // Gate and residual have gradients of their own, so they stand apart on the tape.
+  const { x, weight, bias, lora, gate, residual } = inputs;
+  const y = run({ x, weight, bias, lora }, {}) as tf.Tensor2D;
+  const gated = gate ? swiglu(gate, y) : y;
+  return residual ? tf.add(residual, gated) : gated;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { dims } from '../dims.ts';
-import { defineKernel } from '../registry.ts';
+import { type Body, defineKernel } from '../registry.ts';
 
 export type RopeInputs = { readonly x: tf.Tensor2D; readonly cos: tf.Tensor2D; readonly sin: tf.Tensor2D };
 export type RopeAttrs = { readonly heads: number };
@@ -18,7 +18,16 @@ export function composedRope({ x, cos, sin }: RopeInputs, { heads }: RopeAttrs):
   return tf.reshape(tf.add(tf.mul(byHead, c), tf.mul(rotated, s)), [T, width]); //       [T, N·H]
 }
 
-const run = defineKernel<RopeInputs, RopeAttrs>('Rope', composedRope);
+// A rotation goes back by the opposite angle. (The halves of `sin` are equal: src/layers/rotary.ts.)
+const run: Body<RopeInputs, RopeAttrs> = defineKernel('Rope', composedRope, {
+  tensors: ({ x, cos, sin }) => [x, cos, sin],
+  back: (dy, [, cos, sin], _, attrs) => [
+    () =>
+      tf.tidy(() =>
+        run({ x: dy as tf.Tensor2D, cos: cos as tf.Tensor2D, sin: tf.neg(sin as tf.Tensor2D) }, attrs),
+      ),
+  ],
+});
 
 /**
  * Rotary position embedding (Su et al. 2021) of every head.

@@ -9,7 +9,19 @@ export function composedSwiglu({ gate, up }: SwigluInputs): tf.Tensor2D {
   return tf.mul(tf.mul(gate, tf.sigmoid(gate)), up);
 }
 
-const run = defineKernel<SwigluInputs, Record<string, never>>('Swiglu', composedSwiglu);
+// silu'(x) = σ(x) · (1 + x · (1 − σ(x)))
+const run = defineKernel<SwigluInputs, Record<string, never>>('Swiglu', composedSwiglu, {
+  tensors: ({ gate, up }) => [gate, up],
+  back: (dy, [gate, up]) => [
+    () =>
+      tf.tidy(() => {
+        const open = tf.sigmoid(gate);
+        const slope = tf.mul(open, tf.add(tf.mul(gate, tf.sub(1, open)), 1));
+        return tf.mul(tf.mul(dy, up), slope);
+      }),
+    () => tf.tidy(() => tf.mul(dy, tf.mul(gate, tf.sigmoid(gate)))),
+  ],
+});
 
 /** silu(gate) ⊙ up.   gate, up: [T, F] → [T, F] */
 export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {

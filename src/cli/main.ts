@@ -13,6 +13,7 @@ import { packageVersion } from './package-folder.ts';
 import { quantizeCommand } from './quantize.ts';
 import { similarityCommand } from './similarity.ts';
 import { printError } from './terminal.ts';
+import { trainCommand } from './train.ts';
 
 // Commands are a few options each; what they run (TF.js, sharp, the model) is imported when one is called, so that help and
 // mistakes are answered at once.
@@ -36,6 +37,7 @@ function buildProgram(signal: AbortSignal): Command {
     infoCommand,
     (signal: AbortSignal) => adaptersCommand(signal, saveAdapter),
     evaluateCommand,
+    (signal: AbortSignal) => trainCommand(signal, saveAdapter),
     quantizeCommand,
     doctorCommand,
     demoCommand,

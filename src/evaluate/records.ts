@@ -118,7 +118,7 @@ export function collectJudgments(
   return result;
 }
 
-function parseRecord(line: string, where: string): Readonly<Record<string, unknown>> {
+export function parseRecord(line: string, where: string): Readonly<Record<string, unknown>> {
   let json: unknown;
   try {
     json = JSON.parse(line);
@@ -130,7 +130,7 @@ function parseRecord(line: string, where: string): Readonly<Record<string, unkno
 }
 
 /** Text, after its title where it has one (as BEIR joins them), or an image. */
-function itemOf(
+export function itemOf(
   record: Readonly<Record<string, unknown>>,
   line: string,
   where: string,
@@ -147,13 +147,13 @@ function itemOf(
   return { text: typeof title === 'string' && title !== '' ? `${title} ${text}`.trim() : text };
 }
 
-function scoreOf(score: unknown, line: string, where: string): number {
+export function scoreOf(score: unknown, line: string, where: string): number {
   if (typeof score === 'number' && Number.isFinite(score)) return score;
   throw wrong(where, line, '"score" must be a number');
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const wrong = (where: string, line: string, what: string): InputError =>
+export const wrong = (where: string, line: string, what: string): InputError =>
   new InputError(`${where}: ${what}: ${line.length > 80 ? `${line.slice(0, 79)}…` : line.trim()}`);

@@ -39,8 +39,8 @@ export function encode(
   const seen = frozen.seen ?? seeOnTape(params, config, stream, runBlock); //                                   [M, D]
   const x = mergeStream(text, seen, ids, config.tokens.image); //                                               [T, D]
   const rotary = decoderRotary(positions, config.decoder);
-  const last = throughBlocks(params.model.layers, x, runBlock, (block, h) =>
-    decoderBlock(block, h, rotary, config.decoder, cuSeqlens),
+  const last = throughBlocks(params.model.layers, x, rotary, runBlock, (block, h, _, tables) =>
+    decoderBlock(block, h, tables, config.decoder, cuSeqlens),
   );
   const hidden = rmsNorm(params.model.norm, last, config.decoder.rmsNormEps); //                                [T, D]
   return {
@@ -58,7 +58,11 @@ function seeOnTape(
   const images = imagesOf(stream);
   if (!images) return null;
   const { order, values } = towerPlan(images.grids, vision);
-  const step = towerStep(order, vision, rotaryTables([values]));
+  const rotary = rotaryTables([values]);
   const patches = embedPatches(visual, images.pixelValues, order, vision);
-  return mergePatches(visual, throughBlocks(visual.blocks, patches, runBlock, step), order);
+  return mergePatches(
+    visual,
+    throughBlocks(visual.blocks, patches, rotary, runBlock, towerStep(order, vision)),
+    order,
+  );
 }

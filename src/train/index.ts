@@ -9,9 +9,18 @@ export { type InfoNceOptions, infoNce } from './losses/info-nce.ts';
 export type { Loss } from './losses/loss.ts';
 export type { Scorer, Side, Views } from './losses/side.ts';
 export { type TripletOptions, triplet } from './losses/triplet.ts';
+export { exampleSource, type PrepareOptions } from './prepare-examples.ts';
 export { Random } from './random.ts';
+export { checkSameKind, type ExampleRecord, parseExample } from './records.ts';
+export { encodeRun, restoreRun } from './run-state.ts';
 export { constantRate, type Schedule, warmupCosine } from './schedule.ts';
-export { type Trained, type TrainOptions, type TrainReport, trainAdapter } from './train-adapter.ts';
+export {
+  type TrainedAdapter,
+  type TrainedModel,
+  type TrainOptions,
+  type TrainReport,
+  trainAdapter,
+} from './train-adapter.ts';
 export type { TrainInput } from './train-input.ts';
 export { createTrainer, type StepReport, type Trainer, type TrainerOptions } from './trainer.ts';
 export type { Trainable } from './variables.ts';

@@ -3,8 +3,12 @@ import { expect, test } from 'vitest';
 import { registerGradients } from '../../kernels/index.ts';
 import { expectNoLeak, onEveryBackend } from '../../test/support/backends.ts';
 import { expectClose } from '../../test/support/close.ts';
-import { geometryConfig } from '../../test/support/geometries.ts';
 import { randomModel } from '../../test/support/random-model.ts';
+import {
+  tinyConfig as config,
+  tinyPicture as picture,
+  tinyText as text,
+} from '../../test/support/tiny-inputs.ts';
 import { keepAll } from './block-runner.ts';
 import type { TrainBatch } from './gradients.ts';
 import { batchGradients } from './gradients.ts';
@@ -12,31 +16,10 @@ import { loraVariables } from './lora-variables.ts';
 import { infoNce } from './losses/info-nce.ts';
 import { Random } from './random.ts';
 import { trainAdapter } from './train-adapter.ts';
-import type { TrainInput } from './train-input.ts';
 import { createTrainer } from './trainer.ts';
 import type { Trainable } from './variables.ts';
 import { weightVariables } from './weight-variables.ts';
 
-const config = geometryConfig({
-  hidden: 32,
-  layers: 2,
-  heads: 2,
-  kvHeads: 1,
-  mlp: 24,
-  vocab: 60,
-  vision: { depth: 2, hidden: 32, mlp: 24, heads: 2, fullatt: [1] },
-});
-const { image, visionStart, visionEnd } = config.tokens;
-const random = new Random(4);
-
-const text = (length: number): TrainInput => ({
-  ids: Int32Array.from({ length }, () => Math.floor(random.uniform() * 50)),
-});
-const picture = (): TrainInput => ({
-  ids: Int32Array.from([1, visionStart, image, image, visionEnd, 2]),
-  span: { begin: 1, end: 5 },
-  image: { pixelValues: random.normalValues(8 * config.vision.patchValues, 1), grid: [1, 2, 4] },
-});
 const batch: TrainBatch = {
   sides: [
     [text(5), text(3), text(5)],
@@ -121,7 +104,9 @@ onEveryBackend(() => {
         batchSize: 6,
         rate: 2e-2,
         temperature: 0.1,
-        onStep: ({ loss }) => losses.push(loss),
+        onStep: ({ loss }) => {
+          losses.push(loss);
+        },
       });
       expect(losses).toHaveLength(15);
       expect(losses[14]).toBeLessThan(losses[0] / 4);

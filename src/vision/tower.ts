@@ -55,14 +55,14 @@ export async function visionTower(
 ): Promise<tf.Tensor2D> {
   const { order, values } = towerPlan(grids, config);
   const rotary = rotaryTables([values]);
-  const step = towerStep(order, config, rotary);
+  const step = towerStep(order, config);
   const patches = embedPatches(p, pixelValues, order, config, observe);
   try {
     const seen = await runBlocks(
       p.blocks,
       patches,
       (block, x, i) => {
-        const y = step(block, x, i);
+        const y = step(block, x, i, rotary);
         observe?.(`vision.blocks.${i}`, y);
         return y;
       },
@@ -98,9 +98,9 @@ export const embedPatches = (
   });
 
 /** What block `i` does, with its own kind of attention.   x: [P, C] → [P, C] */
-export function towerStep(order: WindowOrder, config: VisionConfig, rotary: Rotary) {
+export function towerStep(order: WindowOrder, config: VisionConfig) {
   const full = new Set(config.fullattBlockIndexes);
-  return (block: VisionBlock, x: tf.Tensor2D, i: number): tf.Tensor2D => {
+  return (block: VisionBlock, x: tf.Tensor2D, i: number, rotary: Rotary): tf.Tensor2D => {
     const cuSeqlens = full.has(i) ? order.cuSeqlens : order.cuWindowSeqlens;
     return visionBlock(block, x, rotary, { heads: config.numHeads, cuSeqlens });
   };

@@ -1,0 +1,177 @@
+import { spawn } from 'node:child_process';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+// `train` as a user has it: another process, its files, its exit code, and what a kill leaves.
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MODEL = ['--model', 'test/golden', '--device', 'wasm'];
+const SHORT = ['--rank', '4', '--batch-size', '4', '--rate', '1e-2', '--seed', '3'];
+
+type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
+
+const start = (args: readonly string[]) =>
+  spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+    cwd: ROOT,
+    env: { ...process.env, JINA_EMBEDDINGS_THREADS: '1', NO_COLOR: '' },
+  });
+
+function finished(child: ReturnType<typeof start>): Promise<Ran> {
+  const text = { out: '', err: '' };
+  child.stdout.on('data', (chunk) => {
+    text.out += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    text.err += chunk;
+  });
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })));
+}
+const train = (data: string, output: string, ...more: readonly string[]): Promise<Ran> =>
+  finished(start(['train', file(data), '--output', file(output), ...MODEL, ...SHORT, ...more]));
+
+type Step = { readonly update: number; readonly loss: number };
+const logOf = async (output: string): Promise<readonly Step[]> =>
+  (await readFile(join(file(output), 'training.jsonl'), 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Step);
+const lossesOf = async (output: string) => (await logOf(output)).map(({ update, loss }) => [update, loss]);
+
+/** Starts a run, sends it a signal once its log has so many lines, and waits for its end. */
+async function stopped(
+  output: string,
+  lines: number,
+  signal: NodeJS.Signals,
+  ...more: readonly string[]
+): Promise<Ran> {
+  const child = start(['train', file('pairs.jsonl'), '--output', file(output), ...MODEL, ...SHORT, ...more]);
+  const end = finished(child);
+  const timer = setInterval(async () => {
+    const steps = await logOf(output).catch(() => []);
+    if (steps.length >= lines && !child.killed) child.kill(signal);
+  }, 5);
+  const result = await end;
+  clearInterval(timer);
+  return result;
+}
+
+const PAIRS = [
+  ['a grey cat', 'a cat that is grey'],
+  ['two old dogs', 'old dogs, two of them'],
+  ['the brown horse', 'a horse of brown colour'],
+  ['8 bolts', 'bolts: 8'],
+  ['16 screws', 'screws, 16'],
+  ['99 nails', 'nails in a box'],
+  ['the sea', 'water everywhere'],
+].map(([anchor, positive]) => ({ anchor, positive }));
+const jsonl = (rows: readonly unknown[]): string => rows.map((r) => `${JSON.stringify(r)}\n`).join('');
+
+let folder: string;
+const file = (name: string): string => join(folder, name);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cli-train-'));
+  await cp(join(ROOT, 'test/golden/images/small.png'), file('small.png'));
+  await writeFile(
+    file('pairs.jsonl'),
+    jsonl([...PAIRS, { anchor: 'a picture', positive: { image: 'small.png' } }]),
+  );
+  await writeFile(
+    file('scored.jsonl'),
+    jsonl(PAIRS.map(({ anchor, positive }, i) => ({ a: anchor, b: positive, score: i / 7 }))),
+  );
+  await writeFile(
+    file('triplets.jsonl'),
+    jsonl(PAIRS.map((pair, i) => ({ ...pair, negative: PAIRS[(i + 1) % 7].positive }))),
+  );
+  await writeFile(file('cut.jsonl'), `${jsonl(PAIRS.slice(0, 2))}{"anchor": "cut of\n`);
+  await writeFile(
+    file('mixed.jsonl'),
+    jsonl([...PAIRS.slice(0, 2), { anchor: 'x', positive: 'y', score: 1 }]),
+  );
+  await writeFile(file('lost.jsonl'), jsonl([...PAIRS, { anchor: 'x', positive: { image: 'gone.png' } }]));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('a run', () => {
+  test('writes an adapter that loads, a log and a page; the loss falls; nothing else is left', async () => {
+    const page = file('course.html');
+    const { code, out, err } = await train('pairs.jsonl', 'whole', '--epochs', '6', '--json', '--html', page);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const printed = JSON.parse(out) as { updates: number; parameters: number; loss: number };
+    expect(printed).toMatchObject({ updates: 12, parameters: 11456 });
+    const losses = (await logOf('whole')).map((s) => s.loss);
+    expect(losses).toHaveLength(12);
+    expect(losses[11]).toBeLessThan(losses[0] / 3);
+    expect((await readdir(file('whole'))).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'training.jsonl',
+    ]);
+    expect(await readFile(page, 'utf8')).toContain('running mean');
+    const inspected = await finished(
+      start(['adapters', 'inspect', file('whole'), '--model', 'test/golden', '--json']),
+    );
+    expect(inspected.code).toBe(0);
+    expect(inspected.out).toContain('"rank":4');
+  });
+
+  test.each([
+    ['scored.jsonl', []],
+    ['triplets.jsonl', ['--loss', 'triplet', '--dim', '32']],
+    ['triplets.jsonl', ['--multivector', '0.5', '--chunk', '3', '--recompute', '--accumulate', '2']],
+  ])('trains on %s with %s', async (data, more) => {
+    const { code, err } = await train(data, 'other', '--epochs', '4', ...more);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+  });
+});
+
+describe('a run that is stopped', () => {
+  const LONG = ['--epochs', '15'];
+  test('by Ctrl-C exits with 130, keeps its state, and goes on as if nothing had been', async () => {
+    await train('pairs.jsonl', 'undisturbed', ...LONG);
+    const { code, err } = await stopped('interrupted', 6, 'SIGINT', ...LONG);
+    expect(code).toBe(130);
+    expect(err).toMatch(/stopped after \d+ updates; --resume goes on from there\n.*interrupted/);
+    expect(await readdir(file('interrupted'))).toContain('training-state.safetensors');
+    expect(await readdir(file('interrupted'))).not.toContain('adapter_model.safetensors');
+    expect((await train('pairs.jsonl', 'interrupted', ...LONG, '--resume')).code).toBe(0);
+    expect(await lossesOf('interrupted')).toEqual(await lossesOf('undisturbed'));
+    const adapter = (name: string) => readFile(join(file(name), 'adapter_model.safetensors'));
+    expect((await adapter('interrupted')).equals(await adapter('undisturbed'))).toBe(true);
+  });
+
+  test('by a kill goes on from the last state that was kept', async () => {
+    const { code } = await stopped('killed', 8, 'SIGKILL', ...LONG, '--keep-every', '3');
+    expect(code).toBeNull();
+    const { code: again, err } = await train('pairs.jsonl', 'killed', ...LONG, '--resume');
+    expect({ again, err }).toEqual({ again: 0, err: '' });
+    expect(await lossesOf('killed')).toEqual(await lossesOf('undisturbed'));
+  });
+});
+
+describe('what is wrong is told with file and line', () => {
+  test.each([
+    ['cut.jsonl', /cut\.jsonl:3: not JSON/],
+    ['mixed.jsonl', /mixed\.jsonl:3: a "score", which the lines before do not have/],
+    ['lost.jsonl', /lost\.jsonl:8: .*gone\.png/],
+  ])('%s', async (data, message) => {
+    const { code, err } = await train(data, 'wrong', '--epochs', '8');
+    expect(code).toBe(1);
+    expect(err).toMatch(message);
+  });
+
+  test('a state that is not there', async () => {
+    const { code, err } = await train('pairs.jsonl', 'nothing', '--resume');
+    expect(code).toBe(1);
+    expect(err).toMatch(/no state to go on from .*leave out --resume/);
+  });
+
+  test('an option that makes no sense', async () => {
+    const { code, err } = await train('pairs.jsonl', 'nothing', '--warmup', '1.5');
+    expect(code).toBe(2);
+    expect(err).toMatch(/--warmup.*from 0 to below 1/);
+  });
+});
