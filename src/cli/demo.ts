@@ -7,6 +7,7 @@ import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { addModelOptions, type ModelOptions, withExamples } from './options.ts';
 import { packageFolder } from './package-folder.ts';
 import { saysRandom } from './random-weights.ts';
+import { searchEmoji } from './search-emoji.ts';
 import { action, type Session } from './session.ts';
 import { displayWidth, matrixTable, padEnd, shorten } from './table.ts';
 
@@ -17,14 +18,39 @@ type Material = {
 };
 
 export function demoCommand(signal: AbortSignal): Command {
-  const command = new Command('demo').description(
-    'find pictures by texts in several languages, with what this package contains',
+  const command = new Command('demo')
+    .description('search emoji pictures by sentences in any language, or by a picture')
+    .argument('[query...]', 'a sentence, or the path of a picture; without one, a tour');
+  addModelOptions(command).action(
+    action<ModelOptions>(signal, (options, session, queries) =>
+      queries.length ? searchEmoji(queries, options, session) : tour(options, session),
+    ),
   );
-  addModelOptions(command).action(action<ModelOptions>(signal, demo));
-  return withExamples(command, 'jina-embeddings demo', 'jina-embeddings demo --device cpu --multivector');
+  return withExamples(
+    command,
+    'jina-embeddings demo "une voiture rouge"',
+    'jina-embeddings demo ./photo.png "wütend"',
+    'jina-embeddings demo --model ./jina-embeddings-v4',
+  );
 }
 
-async function demo(options: ModelOptions, session: Session): Promise<void> {
+const TOUR = [
+  'a red apple',
+  'une voiture rouge',
+  'trauriges Gesicht',
+  '猫',
+  'бегущий человек',
+  'العلم الياباني',
+];
+
+/** Some searches, where the model is the one that the pictures were embedded with; and one small matrix. */
+async function tour(options: ModelOptions, session: Session): Promise<void> {
+  if (options.model === undefined && !options.json && !options.multivector && options.dim === undefined)
+    await searchEmoji(TOUR, options, session, 5);
+  await matrix(options, session);
+}
+
+async function matrix(options: ModelOptions, session: Session): Promise<void> {
   const { terminal } = session;
   const settings = await settingsOf(options);
   const folder = join(packageFolder(), 'weights', 'demo');
