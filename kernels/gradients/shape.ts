@@ -74,9 +74,9 @@ export const shapeGradients: readonly Gradient[] = [
   },
   {
     kernelName: tf.SplitV,
-    // The tape hands over one dy for each part.
+    // The tape hands over one dy for each part; for a single part the dy itself.
     gradFunc: (dy, _, { axis }) => ({
-      x: () => tf.concat(dy as unknown as tf.Tensor[], axis as number),
+      x: () => (Array.isArray(dy) ? tf.concat(dy as tf.Tensor[], axis as number) : tf.clone(dy)),
     }),
   },
   {
