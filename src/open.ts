@@ -2,8 +2,10 @@ import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts'
 import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
+import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager } from './device.ts';
+import type { EngineReport } from './device-engine.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
@@ -50,7 +52,7 @@ export async function openEmbedder(
       files.map((f) => f.task),
       tree.name,
     );
-    const choice = await startDevice(door, config);
+    const { choice, start } = await startDevice(door, config);
     const plans = planMemory(
       planInputs(modelConfig, spec, checkpoint.entries, {
         backend: choice.backend,
@@ -70,13 +72,30 @@ export async function openEmbedder(
     });
     // Streamed weights read from the checkpoint as long as the model lives; otherwise all has been read.
     const streamed = residence === 'streamed';
-    const model = new EmbeddingModel(modelConfig, params, () => {
-      dispose();
-      if (streamed) void closeTrees();
+    const allRead = () => (streamed ? undefined : closeTrees());
+    const readAdapter = async (file: AdapterFile): Promise<Adapter> => ({
+      ...(await loadAdapter(file, spec, { residence, signal })),
+      reload: async () => {
+        const again = await adapterFiles(adapterTree, modelConfig.taskNames);
+        const found = again.find(({ task }) => task === file.task);
+        if (!found)
+          throw new CheckpointError(`${adapterTree.name} no longer holds an adapter "${file.task}"`);
+        return loadAdapter(found, spec, { residence }).finally(allRead);
+      },
+    });
+    const model = new EmbeddingModel(modelConfig, params, dispose, {
+      reload: async () => {
+        await start();
+        const files = streamed ? checkpoint : await openCheckpoint(tree);
+        return loadParams(spec, files, { residence, checkFinite }).finally(allRead);
+      },
+      close: () => {
+        if (streamed) void closeTrees();
+      },
     });
     try {
       for (const file of files) {
-        const adapter = await loadAdapter(file, spec, { residence, signal });
+        const adapter = await readAdapter(file);
         await model.placeAdapter(adapter, { signal }).catch((error) => {
           adapter.dispose();
           throw error;
@@ -86,7 +105,7 @@ export async function openEmbedder(
       model.dispose();
       throw error;
     }
-    if (!streamed) await closeTrees();
+    await allRead();
     const plan = plans.find((p) => p.residence === residence) as MemoryPlan;
     const device = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
     return { model, tokenizer, images, config, device, name: tree.name, openTree: door.openTree };
@@ -96,7 +115,11 @@ export async function openEmbedder(
   }
 }
 
-async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
+/** The device that is chosen, started, and how to start the same choice again when it is lost. */
+async function startDevice(
+  door: Door,
+  config: Config,
+): Promise<{ readonly choice: DeviceChoice; readonly start: () => Promise<EngineReport> }> {
   const { device, compute, batchSize, threads } = config.settings;
   const manager = new DeviceManager(door.engines);
   const choice = await manager.select({
@@ -105,8 +128,10 @@ async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
     batchSize: batchSize ?? undefined,
   });
   const looked = choice.considered.find((c) => c.name === choice.backend)?.report.detail ?? '';
-  const { detail } = await manager.start(choice, { threads: threads ?? undefined });
-  return { ...choice, reason: choice.reason.replace(looked, detail) }; // what started may have fewer threads
+  const start = () => manager.start(choice, { threads: threads ?? undefined });
+  const { detail } = await start();
+  const reason = choice.reason.replace(looked, detail); // what started may have fewer threads
+  return { choice: { ...choice, reason }, start };
 }
 
 const isTree = (source: unknown): source is FileTree =>

@@ -12,12 +12,11 @@ export function webgpuNodeEngine(): Engine {
       const found = await look();
       return found.adapter ? describeAdapter(found.adapter) : unavailable(found.why);
     },
-    start: async () => {
+    start: async ({ software } = {}) => {
       const { adapter, why, install } = await look();
       if (!adapter) throw new DeviceError(why);
       install();
-      await startWebGpu(adapter);
-      return describeAdapter(adapter);
+      return startWebGpu(adapter, { software });
     },
   };
 }
