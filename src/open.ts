@@ -6,9 +6,12 @@ import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager } from './device.ts';
 import type { EngineReport } from './device-engine.ts';
+import { gpuDevice } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
+import { planGpu } from './gpu-plan.ts';
+import { gpuHasRoom, residenceWithRoom } from './gpu-room.ts';
 import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
@@ -53,17 +56,31 @@ export async function openEmbedder(
       tree.name,
     );
     const { choice, start } = await startDevice(door, config);
-    const plans = planMemory(
-      planInputs(modelConfig, spec, checkpoint.entries, {
-        backend: choice.backend,
-        adapterCount: files.length,
-        adapterRank: Math.max(0, ...files.map(rankOf)),
-        tokenizerTokens: tokenizer.vocabSize,
-        batches: PLANNED_BATCHES,
-      }),
-    );
+    const inputs = planInputs(modelConfig, spec, checkpoint.entries, {
+      backend: choice.backend,
+      adapterCount: files.length,
+      adapterRank: Math.max(0, ...files.map(rankOf)),
+      tokenizerTokens: tokenizer.vocabSize,
+      batches: PLANNED_BATCHES,
+    });
+    const plans = planMemory(inputs);
     const free = door.memory()?.free ?? null;
-    const { residence, reason } = chooseResidence(config.settings.residence, choice.backend, plans, free);
+    const wanted = config.settings.residence;
+    const chosen = chooseResidence(wanted, choice.backend, plans, free);
+    const device = choice.backend === 'webgpu' ? gpuDevice() : null;
+    const residence = device
+      ? await residenceWithRoom({
+          wanted,
+          residence: chosen.residence,
+          stored: inputs.weightBytes > 2 ? 'float32' : 'bfloat16',
+          plans: planGpu(inputs),
+          hasRoom: (bytes) => gpuHasRoom(device, bytes),
+        })
+      : chosen.residence;
+    const reason =
+      residence === chosen.residence
+        ? chosen.reason
+        : `${residence} weights: the GPU has no room for ${chosen.residence} ones`;
     const { params, dispose } = await loadParams(spec, checkpoint, {
       residence,
       signal,
@@ -107,8 +124,8 @@ export async function openEmbedder(
     }
     await allRead();
     const plan = plans.find((p) => p.residence === residence) as MemoryPlan;
-    const device = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
-    return { model, tokenizer, images, config, device, name: tree.name, openTree: door.openTree };
+    const runDevice = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
+    return { model, tokenizer, images, config, device: runDevice, name: tree.name, openTree: door.openTree };
   } catch (error) {
     await closeTrees();
     throw error;
