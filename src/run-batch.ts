@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Span } from '../kernels/index.ts';
 import { groupBy } from './batches.ts';
 import type { Settings } from './config.ts';
+import { trimBufferPool } from './device-webgpu.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { singleVectors } from './heads/heads.ts';
 import type { EmbeddingDetails } from './options.ts';
@@ -59,7 +60,10 @@ async function seeImages(
     grids: images.map((i) => i.grid),
   };
   const { choice } = batch[0].request;
-  return model.see(pixels, { adapter: model.touchesVision(choice) ? choice : [], guarded: true, signal });
+  const adapter = model.touchesVision(choice) ? choice : [];
+  const seen = await model.see(pixels, { adapter, guarded: true, signal });
+  trimBufferPool(); // the decoder has other sizes: the tower's buffers would lie beside its own
+  return seen;
 }
 
 /** Inputs of one adapter, packed into one stream. */
