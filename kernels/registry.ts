@@ -15,8 +15,22 @@ export function defineKernel<I, A>(name: string, composed: Body<I, A>): Body<I, 
   return (inputs, attrs) => {
     const body = bodies.get(`${name}/${tf.getBackend()}`) as Body<I, A> | undefined;
     const run = body && composedOnly.depth === 0 && !tapeIsOn() ? body : composed;
-    return tf.tidy(name, () => run(inputs, attrs));
+    const compute = () => tf.tidy(name, () => run(inputs, attrs));
+    return observer ? observer({ name, inputs, attrs }, compute) : compute();
   };
+}
+
+/** A call of an op that is about to run. */
+export type OpCall = { readonly name: string; readonly inputs: unknown; readonly attrs: unknown };
+
+/** Stands around every op: runs `compute` and returns what it gave. */
+export type OpObserver = (call: OpCall, compute: () => tf.Tensor) => tf.Tensor;
+
+let observer: OpObserver | null = null;
+
+/** Has every op looked at, as a profile does; null ends it. */
+export function observeOps(next: OpObserver | null): void {
+  observer = next;
 }
 
 /** Adds (or replaces) the body of an op on one backend. */

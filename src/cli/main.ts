@@ -10,6 +10,7 @@ import { abortOnInterrupt, EXIT, Interrupted, isBrokenPipe, UsageError } from '.
 import { infoCommand } from './info.ts';
 import { addGlobalOptions, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
+import { profileCommand } from './profile.ts';
 import { similarityCommand } from './similarity.ts';
 import { printError } from './terminal.ts';
 
@@ -35,6 +36,7 @@ function buildProgram(signal: AbortSignal): Command {
     infoCommand,
     (signal: AbortSignal) => adaptersCommand(signal, saveAdapter),
     evaluateCommand,
+    profileCommand,
     doctorCommand,
     demoCommand,
   ])
