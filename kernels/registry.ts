@@ -32,18 +32,38 @@ export function defineKernel<I, A>(
 ): Body<I, A> {
   const plain: Body<I, A> = (inputs, attrs) => {
     const body = bodies.get(`${name}/${tf.getBackend()}`) as Body<I, A> | undefined;
-    return tf.tidy(name, () => (body && composedOnly.depth === 0 ? body : composed)(inputs, attrs));
+    const run = body && composedOnly.depth === 0 ? body : composed;
+    return observed(name, inputs, attrs, () => tf.tidy(name, () => run(inputs, attrs)));
   };
   return (inputs, attrs) => {
     if (!tapeIsOn()) return plain(inputs, attrs);
     const tensors = composedOnly.depth === 0 ? backward?.tensors(inputs, attrs) : null;
-    if (!backward || !tensors) return tf.tidy(name, () => composed(inputs, attrs));
+    if (!backward || !tensors) {
+      return observed(name, inputs, attrs, () => tf.tidy(name, () => composed(inputs, attrs)));
+    }
     return withGradient(
       tensors,
       () => plain(inputs, attrs),
       (dy, saved) => backward.back(dy, saved, inputs, attrs),
     );
   };
+}
+
+/** A call of an op that is about to run. */
+export type OpCall = { readonly name: string; readonly inputs: unknown; readonly attrs: unknown };
+
+/** Stands around every op: runs `compute` and returns what it gave. */
+export type OpObserver = (call: OpCall, compute: () => tf.Tensor) => tf.Tensor;
+
+let observer: OpObserver | null = null;
+
+/** Has every op looked at, as a profile does; null ends it. */
+export function observeOps(next: OpObserver | null): void {
+  observer = next;
+}
+
+function observed<I, A>(name: string, inputs: I, attrs: A, compute: () => tf.Tensor): tf.Tensor {
+  return observer ? observer({ name, inputs, attrs }, compute) : compute();
 }
 
 /** Adds (or replaces) the body of an op on one backend. */

@@ -19,6 +19,8 @@ export type RunForm = {
   readonly packed: boolean;
   /** LoRA rank that is on in the decoder; 0 without an adapter. */
   readonly rank: number;
+  /** Ops in one dispatch each, as on WebGPU: scores, biases, gates and residuals are no tensors of their own. */
+  readonly fused?: boolean;
 };
 
 // Tokens of text around a picture: "<|im_start|>user … Describe the image.<|im_end|>" and its like.
@@ -51,19 +53,19 @@ function tower({ vision: c }: ModelConfig, spec: ModelSpec, grids: readonly Grid
       P * C,
       linear(P, attn.qkv, form),
       made(3 * P * C), // split
-      rope(P * C),
-      rope(P * C),
-      attention(segments, heads),
+      rope(P * C, form),
+      rope(P * C, form),
+      attention(segments, heads, form),
       linear(P, attn.proj, form),
     );
     return tidy(
       P * C,
-      rmsNorm(P, C),
+      rmsNorm(P, C, form),
       attended,
-      made(P * C),
-      rmsNorm(P, C),
+      apart(P * C, form),
+      rmsNorm(P, C, form),
       feedForward(P, mlp, form),
-      made(P * C),
+      apart(P * C, form),
     );
   };
   const full = c.fullattBlockIndexes.length ? block(cuSeqlens).peak : 0;
@@ -73,7 +75,7 @@ function tower({ vision: c }: ModelConfig, spec: ModelSpec, grids: readonly Grid
   const inner = merger.mlp0.outSize;
   const merged = tidy(
     M * merger.mlp2.outSize,
-    rmsNorm(P, C),
+    rmsNorm(P, C, form),
     linear(M, merger.mlp0, form),
     tidy(M * inner, made(M * inner), made(M * inner), made(M * inner), made(M * inner), made(M * inner)), // gelu
     linear(M, merger.mlp2, form),
@@ -104,21 +106,21 @@ function decoder(
   const attended = tidy(
     T * D,
     linear(T, p.qProj, form),
-    rope(T * p.qProj.outSize),
+    rope(T * p.qProj.outSize, form),
     linear(T, p.kProj, form),
-    rope(T * p.kProj.outSize),
+    rope(T * p.kProj.outSize, form),
     linear(T, p.vProj, form),
-    attention(cumulate(lengths), heads),
+    attention(cumulate(lengths), heads, form),
     linear(T, p.oProj, form),
   );
   const block = tidy(
     T * D,
-    rmsNorm(T, D),
+    rmsNorm(T, D, form),
     attended,
-    made(T * D),
-    rmsNorm(T, D),
+    apart(T * D, form),
+    rmsNorm(T, D, form),
     feedForward(T, mlp, form),
-    made(T * D),
+    apart(T * D, form),
   );
   const merge = seen > 0 ? tidy(T * D, made(T * D), made((T + seen) * D), made(T * D)) : made(T * D);
   // The merged stream and the rotary tables stay to the end; from block to block goes one stream more.
@@ -128,9 +130,13 @@ function decoder(
   });
 }
 
-function linear(T: number, { inSize, outSize, bias }: LinearSpec, { packed, rank }: RunForm): Live {
+/** What a fused op takes along, and a composed one makes a tensor of: a residual, a gate. */
+const apart = (values: number, { fused }: RunForm): Live => made(fused ? 0 : values);
+
+function linear(T: number, { inSize, outSize, bias }: LinearSpec, { packed, rank, fused }: RunForm): Live {
   const dense = (rows: number, columns: number) => made(packed ? rows * columns : 0);
   const y = made(T * outSize);
+  if (fused) return tidy(y.left, made(T * rank), y);
   const lora = rank > 0 ? [dense(inSize, rank), made(T * rank), dense(rank, outSize), y, y] : [];
   return tidy(y.left, dense(inSize, outSize), y, ...(bias ? [y] : []), ...lora);
 }
@@ -139,7 +145,7 @@ function feedForward(T: number, p: ModelSpec['model']['layers'][number]['mlp'], 
   const D = p.gateProj.inSize;
   const part = (rows: number): Live => {
     const inner = made(rows * p.gateProj.outSize);
-    const swiglu = tidy(inner.left, inner, inner, inner);
+    const swiglu = form.fused ? made(0) : tidy(inner.left, inner, inner, inner);
     return tidy(
       rows * D,
       linear(rows, p.gateProj, form),
@@ -168,10 +174,11 @@ type Heads = {
   readonly causal: boolean;
 };
 
-function attention(cuSeqlens: CuSeqlens, heads: Heads): Live {
+function attention(cuSeqlens: CuSeqlens, heads: Heads, form: RunForm): Live {
   const runs = runsOf(cuSeqlens);
   const { heads: N, kvHeads: K, headDim: H } = heads;
   const T = runs.reduce((sum, r) => sum + r.length * r.count, 0);
+  if (form.fused) return made(T * N * H);
   const parts = runs.map((run) => {
     const rows = run.length * run.count;
     const taken = runs.length > 1 ? rows * (N + 2 * K) * H : 0;
@@ -215,11 +222,12 @@ function attendRun(
   );
 }
 
-function rope(size: number): Live {
+function rope(size: number, form: RunForm): Live {
+  if (form.fused) return made(size);
   const half = made(size / 2);
   const whole = made(size);
   return tidy(size, half, half, half, whole, whole, whole, whole);
 }
 
-const rmsNorm = (T: number, D: number): Live =>
-  tidy(T * D, tidy(T, made(T * D), made(3 * T)), made(T * D), made(T * D));
+const rmsNorm = (T: number, D: number, { fused }: RunForm): Live =>
+  fused ? made(T * D) : tidy(T * D, tidy(T, made(T * D), made(3 * T)), made(T * D), made(T * D));

@@ -18,6 +18,8 @@ export type EngineReport = {
 export type EngineOptions = {
   /** Worker threads for wasm. Default: the number of cores, at most 4. */
   readonly threads?: number;
+  /** A GPU emulated on the CPU will do. Default: it will not, also where it is all that is left of a real one. */
+  readonly software?: boolean;
 };
 
 /** One TF.js backend on one platform. Its packages are imported inside `probe` and `start`, never before. */

@@ -1,7 +1,7 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
 import { forgetBindGroups } from '../kernels/webgpu/run.ts';
-import type { EngineReport } from './device-engine.ts';
+import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 
 // Stock TF.js asks for a bare device. Kernels want more: half precision, subgroups, and bindings as large as the weights.
@@ -22,6 +22,7 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
 
 let starting: Promise<WebGPUBackend> | null = null;
 let running: WebGPUBackend | null = null;
+let losses: string[] = [];
 
 /** What an adapter is. Browsers blank the fields that could identify a person, so any of them may be empty. */
 export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
@@ -42,13 +43,27 @@ export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
   };
 }
 
-/** Registers TF.js's WebGPU backend on a device of our own. Once; again only after the device was lost. */
-export function startWebGpu(adapter: GPUAdapter): Promise<WebGPUBackend> {
+/**
+ * Registers TF.js's WebGPU backend on a device of our own. Once; again only after the device was lost.
+ * @throws DeviceError for an emulated GPU that nobody asked for: after a crash, browsers may offer one instead of the real one
+ */
+export async function startWebGpu(
+  adapter: GPUAdapter,
+  { software = false }: Pick<EngineOptions, 'software'> = {},
+): Promise<EngineReport> {
+  const report = describeAdapter(adapter);
+  if (report.hardware === 'software' && !software) {
+    throw new DeviceError(
+      `all that is there is ${report.detail}, which runs only when asked for by name (device "webgpu"); ` +
+        'use wasm, or restart the browser or the graphics driver',
+    );
+  }
   starting ??= start(adapter).catch((error) => {
     starting = null;
     throw error;
   });
-  return starting;
+  await starting;
+  return report;
 }
 
 async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
@@ -87,34 +102,28 @@ async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
 function watch(device: GPUDevice): void {
   device.addEventListener('uncapturederror', ({ error }) => noteGpuError(error.message));
   void device.lost.then(({ reason, message }) => {
-    noteGpuError(`the GPU device was lost (${reason || 'unknown reason'}: ${message}); load the model again`);
-    if (running?.device === device) starting = null;
+    const loss = `the GPU device was lost (${reason || 'unknown reason'}: ${message})`;
+    noteGpuError(loss);
+    if (running?.device !== device) return;
+    losses = [...losses, loss];
+    starting = null;
   });
 }
 
-export { takeGpuErrors };
+export { noteGpuError, takeGpuErrors };
+
+/** What was said of every device that was lost so far. What was made before the last loss is gone. */
+export const gpuLosses = (): readonly string[] => losses;
+
+/** The device that computes now; null where WebGPU does not run, or its device is lost and none has taken its place. */
+export const gpuDevice = (): GPUDevice | null => (starting && running ? running.device : null);
 
 /** Resolves when the GPU has done everything that was asked of it. At once where WebGPU does not run. */
 export async function gpuIdle(): Promise<void> {
   if (!running) return;
-  submit(running);
+  if (starting) submit(running); // a lost device takes nothing
   await running.queue.onSubmittedWorkDone();
   await checksDone();
-}
-
-/**
- * Call when results have been read. Without WebGPU it does nothing.
- * @throws DeviceError when the GPU reported errors since the last look: what was read may be zeros
- */
-export async function checkGpu(): Promise<void> {
-  if (!running) return;
-  await checksDone();
-  const errors = takeGpuErrors();
-  if (errors.length > 0) {
-    throw new DeviceError(
-      `the GPU could not compute this: ${errors.join('; ')}; use another backend, or smaller batches`,
-    );
-  }
 }
 
 type Pool = { freeBuffers: Map<string, GPUBuffer[]>; numFreeBuffers: number; numBytesAllocated: number };
@@ -124,7 +133,7 @@ type Pool = { freeBuffers: Map<string, GPUBuffer[]>; numFreeBuffers: number; num
  * length adds its own: call this after a call with many lengths. Without WebGPU it does nothing.
  */
 export function trimBufferPool(): void {
-  if (!running) return;
+  if (!running || !starting) return;
   submit(running); // recorded work may still read a buffer that is already free
   forgetBindGroups(running.device);
   const pool = running.bufferManager as unknown as Pool; // the fields are private in its types

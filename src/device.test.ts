@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { DeviceManager, type SelectOptions } from './device.ts';
-import type { BackendName, Engine, EngineReport } from './device-engine.ts';
+import type { BackendName, Engine, EngineOptions, EngineReport } from './device-engine.ts';
 import { HALF_PRECISION, type Hardware, ORDER, POLICIES } from './device-policy.ts';
+import { startWebGpu } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
 
 type Fake = { readonly name: BackendName; readonly hardware: Hardware; readonly available?: boolean };
@@ -144,6 +145,37 @@ describe('precision and batch size', () => {
 
   test('the caller’s batch size replaces the policy’s', async () => {
     expect((await select([cuda], { batchSize: 3 })).batchSize).toBe(3);
+  });
+});
+
+describe('a software adapter in the place of a GPU that was chosen, as after a crash', () => {
+  test('the engine is told whether the choice was one', async () => {
+    const asked: (EngineOptions | undefined)[] = [];
+    const spy = (fake: Fake): Engine => {
+      const engine = fakeEngine(fake);
+      return {
+        ...engine,
+        start: async (options) => {
+          asked.push(options);
+          throw new DeviceError('as far as this test goes');
+        },
+      };
+    };
+    for (const fake of [gpu, software]) {
+      const manager = new DeviceManager([spy(fake)]);
+      const choice = await manager.select({ device: 'webgpu' });
+      await expect(manager.start(choice)).rejects.toThrow('as far as');
+    }
+    expect(asked).toEqual([{ software: false }, { software: true }]);
+  });
+
+  test('is refused before a device is taken', async () => {
+    const info = { vendor: 'google', architecture: 'swiftshader', device: '', description: '' };
+    const requestDevice = () => expect.unreachable('no device may be taken');
+    const adapter = { info, features: new Set(), requestDevice } as unknown as GPUAdapter;
+    const refused = startWebGpu(adapter);
+    await expect(refused).rejects.toBeInstanceOf(DeviceError);
+    await expect(refused).rejects.toThrow(/runs only when asked for by name/);
   });
 });
 

@@ -67,7 +67,7 @@ export class DeviceManager {
   async start(choice: DeviceChoice, options: EngineOptions = {}): Promise<EngineReport> {
     const engine = this.#engines.find((e) => e.name === choice.backend);
     if (!engine) throw new DeviceError(`no engine for the backend "${choice.backend}" on this platform`);
-    const report = await engine.start(options);
+    const report = await engine.start({ ...options, software: choice.hardware === 'software' });
     const tf = await import('@tensorflow/tfjs-core');
     if (!(await tf.setBackend(choice.backend))) {
       throw new DeviceError(`TF.js refused the backend "${choice.backend}" (${report.detail})`);

@@ -1,11 +1,14 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { measureDora, unmeasured } from './adapters/measure-dora.ts';
+import { adapterAgain } from './adapters/adapter-again.ts';
+import { checkMeasured, measureDora, unmeasured } from './adapters/measure-dora.ts';
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
 import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
 import { Retirement } from './adapters/retirement.ts';
-import { type Adapter, weigh, withAdapters } from './adapters/with-adapters.ts';
-import { InputError } from './errors.ts';
+import { type Adapter, checkThere, weigh, withAdapters } from './adapters/with-adapters.ts';
+import { gpuCall, gpuGone, gpuLife } from './device-call.ts';
+import { DeviceLostError, InputError } from './errors.ts';
 import { multiVectors } from './heads/heads.ts';
+import { Held } from './held.ts';
 import { forward, type RunOptions, type Sequence, see } from './model.ts';
 import type { ModelConfig } from './model-config.ts';
 import { type ModelParams, type ModelSpec, modelSpec } from './params.ts';
@@ -24,24 +27,92 @@ export type PlaceOptions = {
   readonly signal?: AbortSignal;
 };
 
+/** Where the weights came from: reads them again when the GPU that held them is gone. */
+export type WeightSource = {
+  /** Starts the device again, and loads. */
+  reload(): Promise<{ readonly params: ModelParams; dispose(): void }>;
+  close(): void;
+};
+
+/** Whoever sets it looks for errors of the GPU at the end of all that it runs (`gpuCall`). Default: every pass does. */
+export type Guard = { readonly guarded?: boolean };
+
 /** The low-level model: parameters, the adapters that lie ready, and the forward pass. Ids and patches in, tensors out. */
 export class EmbeddingModel {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
-  readonly params: ModelParams;
   readonly #adapters = new Map<string, Adapter>();
   readonly #disabled = new Set<string>();
   readonly #retirement = new Retirement();
   readonly #turns = new Turns();
-  readonly #release: () => void;
+  readonly #source: WeightSource | null;
+  #params: ModelParams;
+  #release: () => void;
+  #life = gpuLife();
   #merge: Merge<ModelParams> | null = null;
 
-  /** Takes ownership of the parameters: `release` frees them at `dispose`. */
-  constructor(config: ModelConfig, params: ModelParams, release: () => void) {
+  /** Takes ownership of the parameters: `release` frees them at `dispose`. With a source they survive the loss of a GPU. */
+  constructor(
+    config: ModelConfig,
+    params: ModelParams,
+    release: () => void,
+    source: WeightSource | null = null,
+  ) {
     this.config = config;
     this.spec = modelSpec(config);
-    this.params = params;
+    this.#params = params;
     this.#release = release;
+    this.#source = source;
+  }
+
+  /** The parameters, without adapters. Others after `restore`. */
+  get params(): ModelParams {
+    return this.#params;
+  }
+
+  /** Which GPU device holds the weights: another number after each that was lost. Null without one. */
+  get life(): number | null {
+    return this.#life;
+  }
+
+  /** Whether the GPU that held the weights is gone. Passes then fail with DeviceLostError until `restore`. */
+  get lost(): boolean {
+    return gpuGone(this.#life);
+  }
+
+  /**
+   * After the loss of a GPU: takes a new device and reads the weights and adapters again from where they came from; otherwise
+   * it does nothing. An adapter that was made in memory keeps its name and place and cannot run until it is added again.
+   * @throws DeviceError where there is no device any more; DeviceLostError for a model without a source
+   */
+  restore(): Promise<void> {
+    return this.inTurn(async () => {
+      if (!this.lost) return;
+      if (!this.#source) {
+        throw new DeviceLostError(
+          'the GPU device that held this model was lost, and nobody knows its source; make it again',
+        );
+      }
+      const life = gpuLife();
+      const held = new Held();
+      try {
+        const { params, dispose } = held.keep(await this.#source.reload());
+        const adapters: Adapter[] = [];
+        for (const adapter of this.#adapters.values())
+          adapters.push(held.keep(await adapterAgain(adapter, params)));
+        const merged = adapters.find(({ name, lost }) => name === this.merged && lost === undefined);
+        const merge = merged ? await gpuCall('restore', () => mergeAdapter(params, merged)) : null;
+        this.#freeAll();
+        for (const adapter of adapters) this.#adapters.set(adapter.name, adapter);
+        this.#params = params;
+        this.#release = dispose;
+        this.#merge = merge;
+        this.#life = life;
+      } catch (error) {
+        held.dispose();
+        throw error;
+      }
+    });
   }
 
   /** Adapters that lie ready, by name. */
@@ -69,7 +140,7 @@ export class EmbeddingModel {
    * adapter stays with the caller.
    */
   placeAdapter(adapter: Adapter, { replace = false, signal }: PlaceOptions = {}): Promise<void> {
-    return this.inTurn(async () => {
+    return this.#alone('placeAdapter', async () => {
       if (this.#merge !== null && unmeasured(adapter).size > 0) {
         throw new InputError(
           `"${adapter.name}" is a DoRA and is measured on the plain weights, but "${this.merged}" is merged into them; ` +
@@ -79,7 +150,8 @@ export class EmbeddingModel {
       if (!replace) this.#checkFree(adapter.name);
       const { adapter: ready, forget } = await measureDora(adapter, this.params, signal);
       try {
-        if (replace && this.#adapters.has(adapter.name)) this.replaceAdapter(ready);
+        const old = this.#adapters.get(adapter.name);
+        if (replace && old && old.lost === undefined) this.replaceAdapter(ready);
         else this.addAdapter(ready);
       } catch (error) {
         forget();
@@ -101,7 +173,8 @@ export class EmbeddingModel {
 
   /** Removes an adapter; its tensors are freed once no call runs with it. */
   deleteAdapter(name: string): void {
-    const adapter = this.#changeable(name, 'deleted');
+    const old = this.#adapters.get(name);
+    const adapter = old?.lost === undefined ? this.#changeable(name, 'deleted') : old;
     this.#adapters.delete(name);
     this.#disabled.delete(name);
     this.#retirement.retire(adapter);
@@ -136,7 +209,7 @@ export class EmbeddingModel {
    * `unmergeAdapter`. For float32 weights. Every map is compared with what it gave before; see `adapters/merge.ts`.
    */
   mergeAdapter(name: string): Promise<void> {
-    return this.inTurn(async () => {
+    return this.#alone('mergeAdapter', async () => {
       if (this.#merge !== null) {
         throw new InputError(`adapter "${this.merged}" is merged already; call unmergeAdapter() first`);
       }
@@ -151,7 +224,7 @@ export class EmbeddingModel {
    * of the largest value. @throws CheckpointError where the weights did not come back
    */
   unmergeAdapter(): Promise<number> {
-    return this.inTurn(() => {
+    return this.#alone('unmergeAdapter', async () => {
       const merge = this.#merge;
       if (merge === null) throw new InputError('no adapter is merged');
       this.#merge = null;
@@ -161,7 +234,10 @@ export class EmbeddingModel {
 
   adapter(name: string): Adapter {
     const adapter = this.#adapters.get(name);
-    if (adapter) return adapter;
+    if (adapter) {
+      checkThere([adapter]);
+      return adapter;
+    }
     const names = [...this.#adapters.keys()];
     throw new InputError(
       `no adapter named "${name}"; ${names.length ? `there are ${names.join(', ')}` : 'this model has none'}`,
@@ -198,11 +274,13 @@ export class EmbeddingModel {
   /** Images → visual tokens [M, D], owned by the caller. Where no adapter `touchesVision`, one run serves every task. */
   see(
     images: Images,
-    { adapter = null, ...run }: { adapter?: AdapterChoice } & RunOptions = {},
+    { adapter = null, guarded, ...run }: { adapter?: AdapterChoice } & RunOptions & Guard = {},
   ): Promise<tf.Tensor2D> {
-    // A merged adapter is in the tower's weights, whatever was chosen: `forward` judges the choice.
-    const params = this.#merge?.params ?? this.view(adapter);
-    return this.#running(() => see(params, this.config, images, run));
+    return this.#running('see', guarded, () => {
+      // A merged adapter is in the tower's weights, whatever was chosen: `forward` judges the choice.
+      const params = this.#merge?.params ?? this.view(adapter);
+      return see(params, this.config, images, run);
+    });
   }
 
   /** Whether an adapter of the choice sits on the vision tower: then images must be seen with it. The published ones do not. */
@@ -218,10 +296,13 @@ export class EmbeddingModel {
     {
       seen = null,
       adapter = null,
+      guarded,
       ...run
-    }: { seen?: tf.Tensor2D | null; adapter?: AdapterChoice } & RunOptions = {},
+    }: { seen?: tf.Tensor2D | null; adapter?: AdapterChoice } & RunOptions & Guard = {},
   ): Promise<tf.Tensor2D> {
-    return this.#running(() => forward(this.view(adapter), this.config, sequences, seen, run));
+    return this.#running('forward', guarded, () =>
+      forward(this.view(adapter), this.config, sequences, seen, run),
+    );
   }
 
   /** Hidden states [T, D] → one unit vector a token [T, E], through the projector and its adapter. */
@@ -240,30 +321,61 @@ export class EmbeddingModel {
   }
 
   dispose(): void {
-    this.#retirement.dispose();
-    this.#merge?.dispose();
-    this.#merge = null;
-    for (const adapter of this.#adapters.values()) adapter.dispose();
+    this.#freeAll();
     this.#adapters.clear();
     this.#disabled.clear();
-    this.#release();
+    this.#source?.close();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  async #running<T>(run: () => Promise<T>): Promise<T> {
+  /** A pass: adapters stay while it runs, and errors of the GPU are its own. */
+  async #running(what: string, guarded = false, run: () => Promise<tf.Tensor2D>): Promise<tf.Tensor2D> {
     const end = this.hold();
+    let result: tf.Tensor2D | null = null;
     try {
-      return await run();
+      this.#checkDevice(what);
+      if (guarded) return await run();
+      await gpuCall(what, async () => {
+        result = await run();
+      });
+      return result as unknown as tf.Tensor2D;
+    } catch (error) {
+      (result as tf.Tensor2D | null)?.dispose();
+      throw error;
     } finally {
       end();
     }
   }
 
+  /** A change of what the model holds. */
+  #alone<T>(what: string, run: () => Promise<T>): Promise<T> {
+    return this.inTurn(() => {
+      this.#checkDevice(what);
+      return gpuCall(what, run);
+    });
+  }
+
+  #checkDevice(what: string): void {
+    if (!this.lost) return;
+    throw new DeviceLostError(
+      `${what}: the GPU device that held this model was lost; call again, or await model.restore() first`,
+    );
+  }
+
+  #freeAll(): void {
+    this.#retirement.dispose();
+    this.#merge?.dispose();
+    this.#merge = null;
+    for (const adapter of this.#adapters.values()) adapter.dispose();
+    this.#release();
+  }
+
   #checkFree(name: string): void {
-    if (!this.#adapters.has(name)) return;
+    const there = this.#adapters.get(name);
+    if (!there || there.lost !== undefined) return;
     throw new InputError(
       `an adapter named "${name}" is already there; delete or rename it first, or choose another name`,
     );
@@ -278,11 +390,3 @@ export class EmbeddingModel {
 
 const isText = (choice: AdapterChoice): choice is string | null =>
   choice === null || typeof choice === 'string';
-
-function checkMeasured(adapter: Adapter): void {
-  const [module] = unmeasured(adapter);
-  if (module === undefined) return;
-  throw new InputError(
-    `"${adapter.name}" is a DoRA that does not know the weights of ${module} yet; put it on with await model.placeAdapter(…)`,
-  );
-}

@@ -15,6 +15,11 @@ export class DeviceError extends Error {
   override readonly name: string = 'DeviceError';
 }
 
+/** The GPU went away while it was used: call again. The next call takes a new device and reads the weights anew. */
+export class DeviceLostError extends DeviceError {
+  override readonly name: string = 'DeviceLostError';
+}
+
 /** A file or server could not be reached or broke off: try again, or look at the path. */
 export class SourceError extends Error {
   override readonly name: string = 'SourceError';

@@ -10,7 +10,7 @@ export { Config, type DeviceName, type OutputPrecision, type Settings } from './
 export { type DeviceChoice, DeviceManager } from './device.ts';
 export type { BackendName, EngineReport } from './device-engine.ts';
 export { type AdapterChoice, EmbeddingModel } from './embedding-model.ts';
-export { CheckpointError, DeviceError, InputError, SourceError } from './errors.ts';
+export { CheckpointError, DeviceError, DeviceLostError, InputError, SourceError } from './errors.ts';
 export { ImageProcessor, type ProcessedImage } from './image/image-processor.ts';
 export type { ImageInput, RawImage } from './image/rgb-image.ts';
 export type { Observe } from './layers/observe.ts';

@@ -3,10 +3,11 @@ import type { Adapter } from './adapters/with-adapters.ts';
 import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
-import { checkGpu, trimBufferPool } from './device-webgpu.ts';
+import { gpuCall } from './device-call.ts';
+import { trimBufferPool } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
-import { InputError } from './errors.ts';
+import { DeviceLostError, InputError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
 import type { ImageInput } from './image/rgb-image.ts';
 import type { WeightResidence } from './load.ts';
@@ -87,7 +88,10 @@ export class EmbedderCore {
     texts: readonly string[],
     options?: O,
   ): Promise<EmbeddingOf<O>[]>;
-  /** Texts → embeddings. `InputError` for an empty list, an unknown task, prompt or size. An empty text is valid. */
+  /**
+   * Texts → embeddings. `InputError` for an empty list, an unknown task, prompt or size. An empty text is valid.
+   * `DeviceError` where the GPU refuses, `DeviceLostError` where it goes away: the next call takes a new one.
+   */
   async encodeText(input: string | readonly string[], options: EncodeOptions = {}): Promise<unknown> {
     const texts = typeof input === 'string' ? [input] : input;
     const stray = texts.findIndex((t) => typeof t !== 'string');
@@ -96,6 +100,7 @@ export class EmbedderCore {
         `text ${stray} is not a string but ${describe(texts[stray])}; use encodeImage for images`,
       );
     const results = await this.#run(
+      'encodeText',
       texts.map((text) => ({ type: 'text', text })),
       options,
     );
@@ -117,6 +122,7 @@ export class EmbedderCore {
   ): Promise<unknown> {
     const images = Array.isArray(input) ? (input as readonly ImageInput[]) : [input as ImageInput];
     const results = await this.#run(
+      'encodeImage',
       images.map((image) => ({ type: 'image', image })),
       options,
     );
@@ -128,7 +134,7 @@ export class EmbedderCore {
     inputs: readonly MixedInput[],
     options: O = {} as O,
   ): Promise<EmbeddingOf<O>[]> {
-    return (await this.#run(inputs.map(kindOf), options)) as EmbeddingOf<O>[];
+    return (await this.#run('encode', inputs.map(kindOf), options)) as EmbeddingOf<O>[];
   }
 
   similarity(a: Embedding, b: Embedding, metric?: Metric): number;
@@ -164,19 +170,29 @@ export class EmbedderCore {
     { task, name, replace = false, signal }: LoadAdapterSource = {},
   ): Promise<readonly string[]> {
     if (this.#disposed) throw new InputError('this model was disposed; load it again');
+    if (this.model.lost) await this.model.restore();
     const given = typeof source === 'object' && 'open' in source;
     const tree = given ? source : await this.#openTree(source, signal);
     const loaded: Adapter[] = [];
     try {
       const files = await chosenAdapters(tree, { task, name, signal });
-      const taken = replace ? undefined : files.find((file) => this.model.adapters.has(file.task));
+      const there = (name: string) => this.model.adapters.get(name)?.lost === undefined;
+      const taken = replace
+        ? undefined
+        : files.find(({ task: name }) => this.model.adapters.has(name) && there(name));
       if (taken) {
         throw new InputError(
           `an adapter named "${taken.task}" is already there; give another name, or replace: true to swap it`,
         );
       }
       for (const file of files) {
-        loaded.push(await loadAdapter(file, this.model.spec, { residence: this.device.residence, signal }));
+        const { residence } = this.device;
+        const reload = async (): Promise<Adapter> => {
+          const all = await chosenAdapters(tree, { task, name });
+          const again = all.find((one) => one.task === file.task) ?? file;
+          return loadAdapter(again, this.model.spec, { residence }).finally(() => given || tree.close());
+        };
+        loaded.push({ ...(await loadAdapter(file, this.model.spec, { residence, signal })), reload });
       }
       while (loaded.length > 0) {
         await this.model.placeAdapter(loaded[0], { replace, signal });
@@ -201,12 +217,14 @@ export class EmbedderCore {
   }
 
   async #run(
+    call: string,
     inputs: readonly ({ type: 'text'; text: string } | { type: 'image'; image: ImageInput })[],
     options: EncodeOptions,
   ): Promise<Embedding[]> {
     if (this.#disposed) throw new InputError('this model was disposed; load it again');
     if (inputs.length === 0) throw new InputError('nothing to embed: the list is empty');
     const settings = this.#settings(options);
+    if (this.model.lost) await this.model.restore();
     const tasks = this.#tasksOf(inputs.length, options, settings);
     const requests: Request[] = inputs.map((input, index) => ({ ...input, index, ...tasks[index] }));
     const limits = {
@@ -216,18 +234,23 @@ export class EmbedderCore {
     const results = new Array<Embedding>(inputs.length);
     let done = 0;
     const end = this.model.hold();
+    const { life } = this.model;
     try {
       for await (const batch of this.#batches(requests, settings, options, limits)) {
         options.signal?.throwIfAborted();
         // Calls may overlap, batches may not: two at once would double the memory, and streamed blocks come in one order.
-        const embedded = await this.model.inTurn(() =>
-          runBatch(this.model, batch, {
-            settings,
-            returnMultivector: options.returnMultivector ?? false,
-            signal: options.signal,
-          }),
-        );
-        if (this.device.backend === 'webgpu') await checkGpu(); // its errors do not throw where they happen
+        const embedded = await this.model.inTurn(() => {
+          if (this.model.life !== life) {
+            throw new DeviceLostError(`${call}: the GPU device was lost while it ran; call again`);
+          }
+          return gpuCall(call, () =>
+            runBatch(this.model, batch, {
+              settings,
+              returnMultivector: options.returnMultivector ?? false,
+              signal: options.signal,
+            }),
+          );
+        });
         batch.forEach(({ request }, i) => {
           const { embedding, details } = embedded[i];
           this.#details.set(embedding, details);

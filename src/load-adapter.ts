@@ -7,6 +7,7 @@ import { counted, listProblems } from '../weights/problem-list.ts';
 import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import type { Adapter, SavedMap } from './adapters/with-adapters.ts';
+import { watchGpu } from './device-call.ts';
 import { CheckpointError, InputError } from './errors.ts';
 import { Held } from './held.ts';
 import type { LinearSpec } from './layers/spec.ts';
@@ -30,12 +31,14 @@ export async function loadAdapter(
   const wholes = new Map([...file.saved].filter(([name]) => !isNeverUsed(name)));
   const targets = checkModules(file, wholes, spec);
   const held = new Held();
+  const gpu = watchGpu(`loading adapter "${file.task}"`);
   try {
     const parts = [...file.modules.values(), ...wholes.values()].flatMap((m) => Object.values(m));
     const entries = parts.filter((part): part is TensorEntry => typeof part === 'object');
     const bytes = await readAhead([entries], { once: true }).take(0, options.signal);
-    const matrix = (entry: TensorEntry) => held.keep(matrixOf(entry, bytes, options));
-    const vector = (entry: TensorEntry) => held.keep(vectorOf(entry, bytes));
+    const matrix = (entry: TensorEntry) =>
+      gpu.step(entry.name, () => held.keep(matrixOf(entry, bytes, options)));
+    const vector = (entry: TensorEntry) => gpu.step(entry.name, () => held.keep(vectorOf(entry, bytes)));
     const terms = new Map<string, LoraTerm>();
     for (const [name, { a, b, bBias, magnitude, scale }] of file.modules) {
       terms.set(name, {
@@ -50,6 +53,7 @@ export async function loadAdapter(
     const saved = new Map<string, SavedMap>();
     for (const [name, { weight, bias }] of wholes)
       saved.set(name, { weight: matrix(weight), bias: bias ? vector(bias) : null });
+    await gpu.check();
     const convolutions = [...targets].filter(([, { shape }]) => shape.length > 2);
     return {
       name: file.task,

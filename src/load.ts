@@ -11,6 +11,7 @@ import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
 import { checkFit } from '../weights/fit.ts';
 import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
 import { checkFinite, partsOf, readTensor, storedBytes, type TensorEntry } from '../weights/safetensors.ts';
+import { watchGpu } from './device-call.ts';
 import { Held } from './held.ts';
 import { type Blocks, residentBlocks } from './layers/blocks.ts';
 import type { Linear } from './layers/linear.ts';
@@ -51,6 +52,7 @@ export type MakeLeaf = (leaf: LeafSpec, bytes: LentBytes) => unknown;
 /**
  * Checkpoint + spec → parameters. Every misfit is told at once, before a byte of data is read; on any failure what was
  * already loaded is freed. With `streamed` the checkpoint must stay open as long as the parameters are used.
+ * @throws DeviceError where the GPU refuses a weight, DeviceLostError where it goes away
  * The three residences multiply the same float32 matrices and give the same bits.
  */
 export async function loadParams(
@@ -78,6 +80,7 @@ export async function loadParams(
 
   const held = new Held();
   const make = leafMaker(residence, checkpoint.entries, held, options);
+  const gpu = watchGpu('load');
   let done = 0;
   const progress = (bytes: number) => {
     done += bytes;
@@ -97,7 +100,12 @@ export async function loadParams(
     for (const [i, node] of nodes.entries()) {
       signal?.throwIfAborted();
       const bytes = await reader.take(i, signal);
-      for (const leaf of leavesOf(node)) leaves.set(leaf, make(leaf, bytes));
+      for (const leaf of leavesOf(node))
+        leaves.set(
+          leaf,
+          gpu.step(leaf.name, () => make(leaf, bytes)),
+        );
+      await gpu.check(); // before the next group is read
       progress(groups[i].reduce((sum, e) => sum + storedBytes(e), 0));
     }
     const params = fillTree(spec, {

@@ -2,12 +2,16 @@ import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts'
 import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
+import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager } from './device.ts';
-import { checkGpu, gpuIdle } from './device-webgpu.ts';
+import type { EngineReport } from './device-engine.ts';
+import { gpuDevice } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
+import { planGpu } from './gpu-plan.ts';
+import { gpuHasRoom, residenceWithRoom } from './gpu-room.ts';
 import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
 import type { EmbedderParts } from './jina-embeddings.ts';
@@ -51,18 +55,32 @@ export async function openEmbedder(
       files.map((f) => f.task),
       tree.name,
     );
-    const choice = await startDevice(door, config);
-    const plans = planMemory(
-      planInputs(modelConfig, spec, checkpoint.entries, {
-        backend: choice.backend,
-        adapterCount: files.length,
-        adapterRank: Math.max(0, ...files.map(rankOf)),
-        tokenizerTokens: tokenizer.vocabSize,
-        batches: PLANNED_BATCHES,
-      }),
-    );
+    const { choice, start } = await startDevice(door, config);
+    const inputs = planInputs(modelConfig, spec, checkpoint.entries, {
+      backend: choice.backend,
+      adapterCount: files.length,
+      adapterRank: Math.max(0, ...files.map(rankOf)),
+      tokenizerTokens: tokenizer.vocabSize,
+      batches: PLANNED_BATCHES,
+    });
+    const plans = planMemory(inputs);
     const free = door.memory()?.free ?? null;
-    const { residence, reason } = chooseResidence(config.settings.residence, choice.backend, plans, free);
+    const wanted = config.settings.residence;
+    const chosen = chooseResidence(wanted, choice.backend, plans, free);
+    const device = choice.backend === 'webgpu' ? gpuDevice() : null;
+    const residence = device
+      ? await residenceWithRoom({
+          wanted,
+          residence: chosen.residence,
+          stored: inputs.weightBytes > 2 ? 'float32' : 'bfloat16',
+          plans: planGpu(inputs),
+          hasRoom: (bytes) => gpuHasRoom(device, bytes),
+        })
+      : chosen.residence;
+    const reason =
+      residence === chosen.residence
+        ? chosen.reason
+        : `${residence} weights: the GPU has no room for ${chosen.residence} ones`;
     const { params, dispose } = await loadParams(spec, checkpoint, {
       residence,
       signal,
@@ -71,37 +89,54 @@ export async function openEmbedder(
     });
     // Streamed weights read from the checkpoint as long as the model lives; otherwise all has been read.
     const streamed = residence === 'streamed';
-    const model = new EmbeddingModel(modelConfig, params, () => {
-      dispose();
-      if (streamed) void closeTrees();
+    const allRead = () => (streamed ? undefined : closeTrees());
+    const readAdapter = async (file: AdapterFile): Promise<Adapter> => ({
+      ...(await loadAdapter(file, spec, { residence, signal })),
+      reload: async () => {
+        const again = await adapterFiles(adapterTree, modelConfig.taskNames);
+        const found = again.find(({ task }) => task === file.task);
+        if (!found)
+          throw new CheckpointError(`${adapterTree.name} no longer holds an adapter "${file.task}"`);
+        return loadAdapter(found, spec, { residence }).finally(allRead);
+      },
+    });
+    const model = new EmbeddingModel(modelConfig, params, dispose, {
+      reload: async () => {
+        await start();
+        const files = streamed ? checkpoint : await openCheckpoint(tree);
+        return loadParams(spec, files, { residence, checkFinite }).finally(allRead);
+      },
+      close: () => {
+        if (streamed) void closeTrees();
+      },
     });
     try {
       for (const file of files) {
-        const adapter = await loadAdapter(file, spec, { residence, signal });
+        const adapter = await readAdapter(file);
         await model.placeAdapter(adapter, { signal }).catch((error) => {
           adapter.dispose();
           throw error;
         });
       }
-      if (choice.backend === 'webgpu') {
-        await gpuIdle();
-        await checkGpu(); // a GPU that ran out of memory does not throw, it computes zeros
-      }
     } catch (error) {
       model.dispose();
       throw error;
     }
-    if (!streamed) await closeTrees();
+    await allRead();
     const plan = plans.find((p) => p.residence === residence) as MemoryPlan;
-    const device = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
-    return { model, tokenizer, images, config, device, name: tree.name, openTree: door.openTree };
+    const runDevice = { ...choice, residence, plan, reason: `${choice.reason}; ${reason}` };
+    return { model, tokenizer, images, config, device: runDevice, name: tree.name, openTree: door.openTree };
   } catch (error) {
     await closeTrees();
     throw error;
   }
 }
 
-async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
+/** The device that is chosen, started, and how to start the same choice again when it is lost. */
+async function startDevice(
+  door: Door,
+  config: Config,
+): Promise<{ readonly choice: DeviceChoice; readonly start: () => Promise<EngineReport> }> {
   const { device, compute, batchSize, threads } = config.settings;
   const manager = new DeviceManager(door.engines);
   const choice = await manager.select({
@@ -110,8 +145,10 @@ async function startDevice(door: Door, config: Config): Promise<DeviceChoice> {
     batchSize: batchSize ?? undefined,
   });
   const looked = choice.considered.find((c) => c.name === choice.backend)?.report.detail ?? '';
-  const { detail } = await manager.start(choice, { threads: threads ?? undefined });
-  return { ...choice, reason: choice.reason.replace(looked, detail) }; // what started may have fewer threads
+  const start = () => manager.start(choice, { threads: threads ?? undefined });
+  const { detail } = await start();
+  const reason = choice.reason.replace(looked, detail); // what started may have fewer threads
+  return { choice: { ...choice, reason }, start };
 }
 
 const isTree = (source: unknown): source is FileTree =>

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Span } from '../kernels/index.ts';
 import { groupBy } from './batches.ts';
 import type { Settings } from './config.ts';
+import { trimBufferPool } from './device-webgpu.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { singleVectors } from './heads/heads.ts';
 import type { EmbeddingDetails } from './options.ts';
@@ -17,7 +18,7 @@ export type RunBatchOptions = {
 
 export type Embedded = { readonly embedding: Embedding; readonly details: EmbeddingDetails };
 
-/** One run of the decoder for each adapter, one of the tower for all of them that leave it alone. → in the batch's order */
+/** Inside a `gpuCall`. One run of the decoder for each adapter, one of the tower for all of them that leave it alone. → in the batch's order */
 export async function runBatch(
   model: EmbeddingModel,
   batch: readonly Prepared[],
@@ -59,7 +60,10 @@ async function seeImages(
     grids: images.map((i) => i.grid),
   };
   const { choice } = batch[0].request;
-  return model.see(pixels, { adapter: model.touchesVision(choice) ? choice : [], signal });
+  const adapter = model.touchesVision(choice) ? choice : [];
+  const seen = await model.see(pixels, { adapter, guarded: true, signal });
+  trimBufferPool(); // the decoder has other sizes: the tower's buffers would lie beside its own
+  return seen;
 }
 
 /** Inputs of one adapter, packed into one stream. */
@@ -71,7 +75,7 @@ async function embedGroup(
 ): Promise<readonly Embedded[]> {
   const { adapter, choice } = group[0].request;
   const sequences = group.map((p) => ({ ids: p.ids, grids: p.image ? [p.image.grid] : [] }));
-  const hidden = await model.forward(sequences, { seen, adapter: choice, signal });
+  const hidden = await model.forward(sequences, { seen, adapter: choice, guarded: true, signal });
   const size = settings.truncateDim ?? model.config.truncateDim ?? hidden.shape[1];
   let output: tf.Tensor2D;
   try {

@@ -48,7 +48,7 @@ const FLOORS: readonly (readonly [prefix: string, standsOn: readonly string[]])[
       'src/errors.ts',
     ],
   ],
-  ['src/device', ['src/device', 'kernels/', 'src/errors.ts']],
+  ['src/device', ['src/device', 'src/turns.ts', 'kernels/', 'src/errors.ts']],
 ];
 
 const DOORS = ['src/platform/', 'src/cli/'];

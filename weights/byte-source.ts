@@ -22,6 +22,6 @@ export interface FileTree {
    * no such folder. `null` where a tree cannot be listed (HTTP).
    */
   list(folder?: string): Promise<readonly string[] | null>;
-  /** Also closes every source that it opened and that is still open. */
+  /** Closes every source that it opened and that is still open. `open` then opens again. */
   close(): Promise<void>;
 }

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { checkGpu, gpuIdle } from '../../src/device-webgpu.ts';
+import { gpuIdle } from '../../src/device-webgpu.ts';
 import { BACKENDS, startBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussianTensor } from '../../test/support/close.ts';
+import { checkGpu } from '../../test/support/gpu.ts';
 import { composed } from '../registry.ts';
 import { runCounts } from '../webgpu/run.ts';
 import { attention } from './attention.ts';

@@ -1,7 +1,8 @@
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { checkGpu, gpuIdle } from '../../src/device-webgpu.ts';
+import { gpuIdle } from '../../src/device-webgpu.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { gaussian } from '../../test/support/close.ts';
+import { checkGpu } from '../../test/support/gpu.ts';
 import { widenInto } from '../../weights/dtypes.ts';
 import { narrowToBf16 } from '../../weights/narrow.ts';
 import { type RowMatrix, webgpuStore } from '../linear/webgpu-store.ts';

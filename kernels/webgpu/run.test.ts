@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { checkGpu, gpuIdle, takeGpuErrors, trimBufferPool } from '../../src/device-webgpu.ts';
+import { gpuIdle, takeGpuErrors, trimBufferPool } from '../../src/device-webgpu.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
+import { checkGpu } from '../../test/support/gpu.ts';
 import { webgpuBackend } from './backend.ts';
 import { constant, run, runCounts } from './run.ts';
 import type { Shader } from './shader.ts';

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoraTerm } from '../../kernels/index.ts';
+import { InputError } from '../errors.ts';
 import { Held } from '../held.ts';
 import type { Linear } from '../layers/linear.ts';
 import { eachLinear } from './each-linear.ts';
@@ -8,6 +9,15 @@ import type { Adapter } from './with-adapters.ts';
 /** The maps whose lengths a DoRA still lacks. */
 export const unmeasured = ({ terms }: Adapter): ReadonlySet<string> =>
   new Set([...terms].flatMap(([module, { dora }]) => (dora && dora.norm === null ? [module] : [])));
+
+/** @throws InputError for a DoRA whose maps have not been measured */
+export function checkMeasured(adapter: Adapter): void {
+  const [module] = unmeasured(adapter);
+  if (module === undefined) return;
+  throw new InputError(
+    `"${adapter.name}" is a DoRA that does not know the weights of ${module} yet; put it on with await model.placeAdapter(…)`,
+  );
+}
 
 /** An adapter with its lengths. `forget` frees these alone, where it cannot be used after all. */
 export type Measured = { readonly adapter: Adapter; forget(): void };

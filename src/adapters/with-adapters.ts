@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { LoraTerm, Matrix } from '../../kernels/index.ts';
-import { InputError } from '../errors.ts';
+import { DeviceLostError, InputError } from '../errors.ts';
 import type { Linear } from '../layers/linear.ts';
 import { mapLinears } from '../params.ts';
 
@@ -17,6 +17,10 @@ export type Adapter = {
   readonly saved?: ReadonlyMap<string, SavedMap>;
   /** Shapes of the weights of those maps that are convolutions in the checkpoint; only files need them. */
   readonly kernels?: ReadonlyMap<string, readonly number[]>;
+  /** Reads it again from where it came from, onto the device that computes now. Not given: it was made in memory. */
+  readonly reload?: () => Promise<Adapter>;
+  /** It went with a GPU that was lost and could not be read again, and why. It holds a name and a place, and cannot run. */
+  readonly lost?: string;
   dispose(): void;
 };
 
@@ -34,6 +38,7 @@ export function weigh(adapter: Adapter, factor: number): Adapter {
   return {
     ...adapter,
     terms: new Map([...adapter.terms].map(([name, term]) => [name, weighTerm(term, factor)])),
+    reload: undefined,
     dispose: () => {}, // the tensors belong to the original
   };
 }
@@ -47,14 +52,24 @@ const weighTerm = (term: LoraTerm, factor: number): LoraTerm =>
 /**
  * The same parameters with these adapters on, and no others. Shares every tensor; creates none. Several add up, in their
  * order, which counts where one is a DoRA (as in PEFT, it stretches what stands before it).
- * @throws InputError where one adapter replaces a map that another one changes, too
+ * @throws InputError where one adapter replaces a map that another one changes, too; DeviceLostError for one that is gone
  */
 export function withAdapters<T>(params: T, ...adapters: readonly Adapter[]): T {
+  checkThere(adapters);
   checkReplaced(adapters);
   return mapLinears(params, (l: Linear) => {
     const replaced = adapters.flatMap((a) => a.saved?.get(l.name) ?? [])[0];
     return { ...l, ...replaced, lora: adapters.flatMap((a) => a.terms.get(l.name) ?? []) };
   });
+}
+
+/** @throws DeviceLostError for an adapter that went with its GPU: what is left of it would run as the backbone alone */
+export function checkThere(adapters: readonly Adapter[]): void {
+  const gone = adapters.find(({ lost }) => lost !== undefined);
+  if (!gone) return;
+  throw new DeviceLostError(
+    `adapter "${gone.name}" was lost with the GPU device and cannot be read again (${gone.lost}); add it again`,
+  );
 }
 
 function checkReplaced(adapters: readonly Adapter[]): void {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import type { PlannedBatch } from '../activation-plan.ts';
 import type { DeviceName } from '../config.ts';
-import type { DeviceChoice } from '../device.ts';
+import type { DeviceChoice, DeviceManager } from '../device.ts';
 import type { BackendName } from '../device-engine.ts';
 import { bytes } from './amounts.ts';
 import type { Prediction } from './model-prediction.ts';
@@ -23,7 +23,10 @@ type DoctorOptions = GlobalOptions &
     readonly installNative?: boolean;
   };
 
-type Model = Prediction | { readonly name: string; readonly problem: string };
+/** Whether the GPU gave that much when it was asked; null where none was. */
+type Fits = { readonly gpuFits: Readonly<Record<string, boolean>> | null };
+
+type Model = (Prediction & Fits) | { readonly name: string; readonly problem: string };
 
 type Findings = {
   readonly version: string;
@@ -66,8 +69,12 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
   const { device, compute, batchSize } = settings;
   const wish = { device, precision: compute ?? undefined, batchSize: batchSize ?? undefined };
   const chosen = await manager.select(wish).catch((error: Error) => error);
+  const hasRoom = chosen instanceof Error ? null : await askGpu(manager, chosen);
   const free = nodeDoor.memory()?.free ?? null;
   const backend = chosen instanceof Error ? 'cpu' : chosen.backend;
+  const models: Model[] = [];
+  for (const m of await predictions(options.model, backend, free, plannedBatches(options), signal))
+    models.push('problem' in m ? m : await askRoom(m, hasRoom)); // one by one: each asks for all it needs
   const found: Findings = {
     version: packageVersion(),
     node: process.version,
@@ -79,7 +86,7 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
     backends,
     choice: chosen instanceof Error ? null : withoutReports(chosen),
     problem: chosen instanceof Error ? chosen.message : null,
-    models: await predictions(options.model, backend, free, plannedBatches(options), signal),
+    models,
   };
   await terminal.print(options.json ? `${JSON.stringify(found)}\n` : describe(found, terminal));
   if (chosen instanceof Error) throw chosen;
@@ -101,7 +108,7 @@ async function predictions(
   free: number | null,
   batches: readonly PlannedBatch[] | undefined,
   signal: AbortSignal,
-): Promise<readonly Model[]> {
+): Promise<readonly (Prediction | Extract<Model, { problem: string }>)[]> {
   const { openToLook } = await import('../platform/node.ts');
   const { summarize } = await import('./checkpoint-summary.ts');
   const { predictCheckpoint, predictPublished } = await import('./model-prediction.ts');
@@ -117,6 +124,25 @@ async function predictions(
     signal.throwIfAborted();
     return [{ name: model ?? 'embedded checkpoint', problem: (error as Error).message }, published];
   }
+}
+
+type HasRoom = (bytes: number) => Promise<boolean>;
+
+/** A question to the chosen GPU; null where another backend was chosen, or it does not start. */
+async function askGpu(manager: DeviceManager, choice: DeviceChoice): Promise<HasRoom | null> {
+  if (choice.backend !== 'webgpu') return null;
+  const { gpuHasRoom } = await import('../gpu-room.ts');
+  const { gpuDevice } = await import('../device-webgpu.ts');
+  const started = await manager.start(choice).catch(() => null);
+  const device = started && gpuDevice();
+  return device ? (bytes) => gpuHasRoom(device, bytes) : null;
+}
+
+async function askRoom(model: Prediction, hasRoom: HasRoom | null): Promise<Prediction & Fits> {
+  if (!hasRoom) return { ...model, gpuFits: null };
+  const gpuFits: Record<string, boolean> = {};
+  for (const { precision, total } of model.gpu) gpuFits[precision] = await hasRoom(total);
+  return { ...model, gpuFits };
 }
 
 const withoutReports = ({ considered: _, ...choice }: DeviceChoice): Omit<DeviceChoice, 'considered'> =>
@@ -144,11 +170,15 @@ function describe(f: Findings, { style, columns: width }: Session['terminal']): 
   const models = f.models
     .map((m) => `  ${m.name}\n${'problem' in m ? `    ${m.problem}\n` : peaks(m, style)}`)
     .join('');
+  const gpu = f.models
+    .flatMap((m) => ('problem' in m ? [] : [`  ${m.name}\n${gpuPeaks(m, style)}`]))
+    .join('');
   const sections = [
     ['This machine', machine],
     ['Backends', backends],
     ['Chosen', choice],
     ['Memory that a model is expected to take, by how its weights are kept', models],
+    ['GPU memory that it is expected to take on webgpu, by precision of its weights', gpu],
   ];
   return sections.map(([title, body]) => `${style.bold(title)}\n${body}`).join('\n');
 }
@@ -160,6 +190,17 @@ function peaks(m: Prediction, style: Session['terminal']['style']): string {
   };
   return pairs(
     m.peaks.map((p) => [p.residence, `${bytes(p.bytes).padStart(7)}  ${verdict(p)}`]),
+    { indent: 4 },
+  );
+}
+
+function gpuPeaks(m: Prediction & Fits, style: Session['terminal']['style']): string {
+  const verdict = (precision: string) => {
+    if (m.gpuFits === null) return '';
+    return m.gpuFits[precision] ? 'fits' : style.yellow('does not fit');
+  };
+  return pairs(
+    m.gpu.map((p) => [p.precision, `${bytes(p.total).padStart(7)}  ${verdict(p.precision)}`.trimEnd()]),
     { indent: 4 },
   );
 }

@@ -118,6 +118,10 @@ function describe(
       `Peak memory expected on ${prediction.backend}, by how the weights are kept`,
       lines(prediction.peaks.map((p) => [p.residence, peakLine(p)] as const)),
     ],
+    [
+      'GPU memory expected on webgpu, by precision of the weights',
+      lines(prediction.gpu.map((p) => [p.precision, gpuLine(p)] as const)),
+    ],
     ['Files', lines(s.files.map((f) => [f.name, bytes(f.bytes)] as const))],
   ];
   const text = sections.map(([title, body]) => `${bold(title)}\n${body}`).join('\n');
@@ -128,6 +132,9 @@ const peakLine = (p: Prediction['peaks'][number]): string =>
   `${bytes(p.bytes).padStart(7)}  ${p.fits ? '' : 'does not fit here; '}` +
   `weights ${bytes(p.weights)}, adapters ${bytes(p.adapters)}, tokenizer ${bytes(p.tokenizer)}, ` +
   `work ${bytes(p.work)}, engine ${bytes(p.runtime)}`;
+
+const gpuLine = (p: Prediction['gpu'][number]): string =>
+  `${bytes(p.total).padStart(7)}  weights ${bytes(p.weights)}, adapters ${bytes(p.adapters)}, work ${bytes(p.work + p.pool)}`;
 
 const heads = (d: CheckpointSummary['config']['decoder']): string =>
   `${d.numAttentionHeads} query and ${d.numKeyValueHeads} key/value heads of ${d.headDim}`;

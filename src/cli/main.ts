@@ -10,6 +10,7 @@ import { abortOnInterrupt, EXIT, Interrupted, isBrokenPipe, UsageError } from '.
 import { infoCommand } from './info.ts';
 import { addGlobalOptions, withExamples } from './options.ts';
 import { packageVersion } from './package-folder.ts';
+import { profileCommand } from './profile.ts';
 import { quantizeCommand } from './quantize.ts';
 import { similarityCommand } from './similarity.ts';
 import { printError } from './terminal.ts';
@@ -39,6 +40,7 @@ function buildProgram(signal: AbortSignal): Command {
     evaluateCommand,
     (signal: AbortSignal) => trainCommand(signal, saveAdapter),
     quantizeCommand,
+    profileCommand,
     doctorCommand,
     demoCommand,
   ])

@@ -1,5 +1,6 @@
 import type { PlannedBatch } from '../activation-plan.ts';
 import type { BackendName } from '../device-engine.ts';
+import { type GpuPlan, planGpu } from '../gpu-plan.ts';
 import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planMemory } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
@@ -14,6 +15,8 @@ export type Prediction = {
     readonly bytes: number;
     readonly fits: boolean;
   })[];
+  /** GPU memory (WebGPU), by how the linear maps are kept there. */
+  readonly gpu: readonly GpuPlan[];
   /** The one that `auto` would take with the memory that is free now. */
   readonly residence: string;
 };
@@ -91,6 +94,7 @@ function predict(
   return {
     name: `${name}, ${(parameterCount(spec) / 1e6).toLocaleString('en-US', { maximumFractionDigits: 1 })} million parameters`,
     peaks: plans.map(({ total, ...parts }) => ({ ...parts, bytes: total, fits: fits(parts.residence) })),
+    gpu: planGpu({ config, spec, batches, ...measures }),
     residence: chooseResidence('auto', backend, plans, free).residence,
   };
 }

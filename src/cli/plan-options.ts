@@ -12,7 +12,7 @@ export const tokensOption = (): Option =>
   new Option('--tokens <n>', 'predict the memory of one text of so many tokens').argParser(wholeNumber);
 
 export const imageOption = (): Option =>
-  new Option('--image <width>x<height>', 'predict the memory of one picture of this size').argParser(size);
+  new Option('--image <width>x<height>', 'predict the memory of one picture of this size').argParser(pixels);
 
 // A merged patch of the published model: 2 × 2 patches of 14 pixels.
 const SIDE = 28;
@@ -28,7 +28,7 @@ export function plannedBatches({ tokens, image }: PlanOptions): readonly Planned
   return batches.length ? batches : undefined;
 }
 
-function size(word: string): readonly [number, number] {
+export function pixels(word: string): readonly [number, number] {
   const [, width, height] = /^([1-9]\d*)x([1-9]\d*)$/.exec(word) ?? [];
   if (height === undefined) throw new InvalidArgumentError('Expected two numbers of pixels, as 896x644.');
   return [Number(width), Number(height)];

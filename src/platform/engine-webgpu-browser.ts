@@ -11,11 +11,10 @@ export function webgpuBrowserEngine(): Engine {
       if (typeof found !== 'string') return describeAdapter(found);
       return { available: false, detail: found, hardware: 'gpu' };
     },
-    start: async () => {
+    start: async ({ software } = {}) => {
       const found = await look();
       if (typeof found === 'string') throw new DeviceError(found);
-      await startWebGpu(found);
-      return describeAdapter(found);
+      return startWebGpu(found, { software });
     },
   };
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { registerGradients } from '../../kernels/index.ts';
+import { gpuCall } from '../device-call.ts';
 import { InputError } from '../errors.ts';
 import type { ModelConfig } from '../model-config.ts';
 import { AdamW, type AdamWOptions, globalNorm } from './adamw.ts';
@@ -73,8 +74,10 @@ export function createTrainer({
       try {
         const losses: number[] = [];
         for (const batch of batches)
-          losses.push(await sum.add(await gradientsOfBatch(batch), batch.weight ?? 1));
-        const norm = await sum.norm();
+          losses.push(
+            await gpuCall('step', async () => sum.add(await gradientsOfBatch(batch), batch.weight ?? 1)),
+          );
+        const norm = await gpuCall('step', () => sum.norm());
         const loss = losses.reduce((total, l, i) => total + l * (batches[i].weight ?? 1), 0);
         const update = optimizer.updates;
         checkFinite(loss, norm, update);
@@ -85,12 +88,13 @@ export function createTrainer({
         sum.dispose();
       }
     },
-    loss: async (batch) => {
-      const { loss, gradients } = await gradientsOfBatch(batch);
-      const [value] = await loss.data();
-      tf.dispose([loss, ...gradients.values()]);
-      return value;
-    },
+    loss: (batch) =>
+      gpuCall('loss', async () => {
+        const { loss, gradients } = await gradientsOfBatch(batch);
+        const [value] = await loss.data();
+        tf.dispose([loss, ...gradients.values()]);
+        return value;
+      }),
     dispose: () => optimizer.dispose(),
   };
 }

@@ -117,9 +117,7 @@ describe.skipIf(!webgpu.report?.available)('webgpu through Dawn', () => {
 
   test('a lost device is recorded, and the next start takes a new one', async () => {
     const answer = await run({ run: 'gpu loss', device: 'webgpu' }, withDriver);
-    expect(answer.gpuErrors).toEqual([
-      expect.stringMatching(/device was lost \(destroyed.*load the model again/),
-    ]);
+    expect(answer.gpuErrors).toEqual([expect.stringMatching(/device was lost \(destroyed/)]);
     expectProduct(answer, 'webgpu after a loss');
   });
 

@@ -1,0 +1,97 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { gpuDevice, gpuIdle, gpuLosses, noteGpuError, takeGpuErrors } from './device-webgpu.ts';
+import { DeviceError, DeviceLostError } from './errors.ts';
+import { Turns } from './turns.ts';
+
+// WebGPU does not throw: what it cannot compute is zeros, and the error comes later, to the device as a whole. Here it finds
+// the call that it belongs to.
+
+const turns = new Turns();
+
+/** Which GPU device computes: the number of those that were lost before it. Null on other backends, which are not lost. */
+export const gpuLife = (): number | null => (tf.getBackend() === 'webgpu' ? gpuLosses().length : null);
+
+/** Whether the device of that life is gone, and what it held with it. */
+export const gpuGone = (life: number | null): boolean => life !== null && life !== gpuLosses().length;
+
+/**
+ * Runs a call that computes, and is done when the GPU is. Calls on one device wait for each other: its errors do not say whose
+ * they are. Not to be nested. Without WebGPU it only runs `f`.
+ * @throws DeviceError when the GPU refused anything meanwhile: the result may be zeros
+ * @throws DeviceLostError when the device was lost meanwhile
+ */
+export function gpuCall<T>(call: string, f: () => Promise<T>): Promise<T> {
+  if (tf.getBackend() !== 'webgpu') return f();
+  return turns.take(async () => {
+    const others = takeGpuErrors(); // from before: of nobody's call
+    const losses = gpuLosses().length;
+    try {
+      const outcome = await f().then(
+        (result) => ({ result }),
+        (error: unknown) => ({ error }),
+      );
+      await gpuIdle();
+      checkLosses(call, losses);
+      if ('error' in outcome) throw outcome.error;
+      checkErrors(call, takeGpuErrors());
+      return outcome.result;
+    } finally {
+      takeGpuErrors();
+      for (const message of others) noteGpuError(message);
+    }
+  });
+}
+
+/** Checks what is made in several steps, with time between them in which other calls may run: loading. */
+export type GpuWatch = {
+  /** Runs a step that does not wait; errors in it are told by `check`, under this name. */
+  step<T>(name: string, f: () => T): T;
+  /** Resolves when all steps so far are known to have gone well. @throws DeviceError, DeviceLostError */
+  check(): Promise<void>;
+};
+
+/** Begins to watch a call of several steps. Without WebGPU there is nothing to see. */
+export function watchGpu(call: string): GpuWatch {
+  const device = tf.getBackend() === 'webgpu' ? gpuDevice() : null;
+  if (!device) return { step: (_, f) => f(), check: async () => {} };
+  const losses = gpuLosses().length;
+  let pending: Promise<string | null>[] = [];
+  const pop = (name: string) =>
+    device.popErrorScope().then(
+      (error) => (error ? `${name}: ${error.message}` : null),
+      () => null, // the device is lost, which is told as such
+    );
+  return {
+    step: (name, f) => {
+      device.pushErrorScope('out-of-memory');
+      device.pushErrorScope('validation');
+      try {
+        return f();
+      } finally {
+        pending.push(pop(name), pop(name));
+      }
+    },
+    check: async () => {
+      const all = pending;
+      pending = [];
+      const found = (await Promise.all(all)).filter((message) => message !== null);
+      checkLosses(call, losses);
+      checkErrors(call, found);
+    },
+  };
+}
+
+function checkLosses(call: string, before: number): void {
+  const [loss] = gpuLosses().slice(before);
+  if (loss === undefined) return;
+  throw new DeviceLostError(
+    `${call}: ${loss} while it ran; call again: a new device is taken and the weights are read again`,
+  );
+}
+
+function checkErrors(call: string, errors: readonly string[]): void {
+  if (errors.length === 0) return;
+  throw new DeviceError(
+    `${call}: the GPU could not compute this: ${errors.join('; ')}; use smaller batches, or another backend`,
+  );
+}
