@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { elementwiseGradients } from './elementwise.ts';
 import { productGradients } from './products.ts';
 import { shapeGradients } from './shape.ts';
-import { wayBackGradient } from './with-gradient.ts';
 
 /**
  * Gives the tape the gradients of every stock op that the model and the losses are made of. Idempotent.
@@ -10,7 +9,7 @@ import { wayBackGradient } from './with-gradient.ts';
  * (UnsortedSegmentSum, for the rows of a table); these run on all backends.
  */
 export function registerGradients(): void {
-  for (const gradient of [...elementwiseGradients, ...shapeGradients, ...productGradients, wayBackGradient]) {
+  for (const gradient of [...elementwiseGradients, ...shapeGradients, ...productGradients]) {
     tf.registerGradient(gradient as unknown as tf.GradConfig);
   }
 }

@@ -17,6 +17,8 @@ export function withGradient(
   forward: () => tf.Tensor,
   back: WayBack,
 ): tf.Tensor {
+  // Not only by `registerGradients`: a stock optimizer brings TF.js's own gradients, and knows nothing of this node.
+  if (!tf.getGradient(KERNEL)) tf.registerGradient(wayBackGradient as unknown as tf.GradConfig);
   const backendName = tf.getBackend();
   if (!tf.getKernel(KERNEL, backendName)) {
     tf.registerKernel({
@@ -35,7 +37,7 @@ export function withGradient(
     ) as tf.Tensor;
 }
 
-export const wayBackGradient: Gradient = {
+const wayBackGradient: Gradient = {
   kernelName: KERNEL,
   saveAllInputs: true,
   gradFunc: (dy, saved, attrs) => Object.fromEntries((attrs as unknown as Attrs).back(dy, saved).entries()),
