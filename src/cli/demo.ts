@@ -6,6 +6,7 @@ import { duration, inputsOf } from './amounts.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import { addModelOptions, type ModelOptions, withExamples } from './options.ts';
 import { packageFolder } from './package-folder.ts';
+import { hasPictureIndex } from './picture-index.ts';
 import { saysRandom } from './random-weights.ts';
 import { searchEmoji } from './search-emoji.ts';
 import { action, type Session } from './session.ts';
@@ -45,7 +46,13 @@ const TOUR = [
 
 /** Some searches, where the model is the one that the pictures were embedded with; and one small matrix. */
 async function tour(options: ModelOptions, session: Session): Promise<void> {
-  if (options.model === undefined && !options.json && !options.multivector && options.dim === undefined)
+  if (
+    hasPictureIndex() &&
+    options.model === undefined &&
+    !options.json &&
+    !options.multivector &&
+    options.dim === undefined
+  )
     await searchEmoji(TOUR, options, session, 5);
   await matrix(options, session);
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { memorySource } from '../../weights/memory-source.ts';
@@ -18,9 +19,14 @@ export type PictureIndex = {
   png(picture: number): Promise<Uint8Array>;
 };
 
+/** Whether the model that ships has been trained: an index is made with it. */
+export const hasPictureIndex = (folder = demoFolder()): boolean =>
+  existsSync(join(folder, 'emoji.safetensors'));
+
+const demoFolder = (): string => join(packageFolder(), 'weights', 'demo');
+
 /** weights/demo/emoji.*, as scripts/default-model/index-pictures.ts writes them for the model in weights/default. */
-export async function openPictureIndex(): Promise<PictureIndex> {
-  const folder = join(packageFolder(), 'weights', 'demo');
+export async function openPictureIndex(folder = demoFolder()): Promise<PictureIndex> {
   const pairs = JSON.parse(await readFile(join(folder, 'emoji.json'), 'utf8')) as [string, string][];
   const path = join(folder, 'emoji.safetensors');
   const { tensors, metadata } = await readHeader(memorySource(path, await readFile(path)));

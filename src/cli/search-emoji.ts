@@ -3,7 +3,7 @@ import { InputError } from '../errors.ts';
 import { inlinePictures, pictureText } from './inline-picture.ts';
 import { callOptions, openModel, settingsOf } from './open-model.ts';
 import type { ModelOptions } from './options.ts';
-import { openPictureIndex } from './picture-index.ts';
+import { hasPictureIndex, openPictureIndex } from './picture-index.ts';
 import type { Session } from './session.ts';
 import { padEnd } from './table.ts';
 
@@ -18,6 +18,12 @@ export async function searchEmoji(
     throw new InputError(
       'the vectors of the emoji pictures are those of the model in this package, and another one cannot search them; ' +
         'leave --model out, or compare inputs of your own with "similarity"',
+    );
+  }
+  if (!hasPictureIndex()) {
+    throw new InputError(
+      'the model in this package is not trained yet (its weights are random), so there are no pictures to search; ' +
+        'leave the query out for a tour of what runs, or compare inputs with a trained checkpoint: "similarity --model"',
     );
   }
   if (options.multivector || options.dim !== undefined)
