@@ -40,7 +40,7 @@ const flags = new Command('blocks.bench')
   .option('--runs <n>', 'timed runs of a case', Number, 9)
   .option('--weights <kind>', 'float32 or bfloat16, as the backend keeps them', 'float32')
   .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
-  .option('--ort <folder>', 'onnxruntime-web: times its bare matrix products too (published geometry)')
+  .option('--ort <folder>', 'onnxruntime-web or -node: times its bare matrix products too (published geometry)')
   .parse()
   .opts<{
     device: BackendName;
@@ -181,9 +181,9 @@ function pythonMs(command: string, T: number, runs: number): number {
   return python(command, args)[0].ms as number;
 }
 
-/** The seven matrix products of a published block in onnxruntime-web: less work than the block that is timed beside them. */
+/** The seven matrix products of a published block in onnxruntime: less work than the block that is timed beside them. */
 function ortMs(folder: string, T: number, runs: number): number {
-  const script = fileURLToPath(new URL('reference/ort-web.mjs', import.meta.url));
+  const script = fileURLToPath(new URL('reference/ort-products.mjs', import.meta.url));
   const args = ['--ort', folder, '--tokens', T, '--threads', flags.threads, '--runs', runs].map(String);
   return JSON.parse(execFileSync(process.execPath, [script, ...args], { encoding: 'utf8' })).ms as number;
 }

@@ -11,10 +11,15 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test('the README has snippets', () => expect(snippets.length).toBeGreaterThanOrEqual(3));
 
+const withSources = (code: string): string =>
+  code
+    .replace("'jina-embeddings'", "'../../src/platform/node.ts'")
+    .replace("'jina-embeddings/train'", "'../../src/train/index.ts'");
+
 // Each snippet is a module that runs as it stands, with the package's name pointing at the sources.
 test.each(snippets.map((code, i) => [i + 1, code] as const))('snippet %d runs', async (i, code) => {
   const file = join(folder, `snippet-${i}.ts`);
-  writeFileSync(file, code.replace("'jina-embeddings'", "'../../src/platform/node.ts'"));
+  writeFileSync(file, withSources(code));
   const printed = vi.spyOn(console, 'log').mockImplementation(() => {});
   try {
     await import(/* @vite-ignore */ file);

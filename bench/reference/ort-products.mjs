@@ -1,5 +1,6 @@
-// The matrix products of one decoder block in onnxruntime-web (WebAssembly, SIMD, threads): a yardstick for the wasm backend.
-//   node bench/reference/ort-web.mjs --ort FOLDER/node_modules/onnxruntime-web --tokens 64 --threads 2
+// The matrix products of one decoder block in onnxruntime: onnxruntime-web (WebAssembly, SIMD, threads) as the yardstick of the
+// wasm backend, onnxruntime-node (native, CPU) as the roofline of the native one.
+//   node bench/reference/ort-products.mjs --ort FOLDER/node_modules/onnxruntime-web --tokens 64 --threads 2
 // Only the seven products, without LoRA, norms, rotary embedding, attention and SwiGLU: less work than our block does.
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
@@ -14,12 +15,17 @@ const { values: flags } = parseArgs({
   },
 });
 if (!flags.ort) {
-  console.error('usage: node bench/reference/ort-web.mjs --ort FOLDER   (npm install onnxruntime-web somewhere, give its folder)');
+  console.error('usage: node bench/reference/ort-products.mjs --ort FOLDER   (npm install onnxruntime-web or onnxruntime-node somewhere, give its folder)');
   process.exit(2);
 }
 const require = createRequire(import.meta.url);
 const ort = require(resolve(flags.ort));
-ort.env.wasm.numThreads = Number(flags.threads);
+const { name, version } = require(resolve(flags.ort, 'package.json'));
+const native = name === 'onnxruntime-node';
+if (!native) ort.env.wasm.numThreads = Number(flags.threads);
+const options = native
+  ? { executionProviders: ['cpu'], intraOpNumThreads: Number(flags.threads) }
+  : { executionProviders: ['wasm'] };
 
 // The published geometry: [in, out] of q, k, v, o, gate, up, down.
 const MATRICES = [
@@ -57,7 +63,7 @@ function matMulModel(K, N, weights) {
 const cases = [];
 for (const [K, N] of MATRICES) {
   const weights = Float32Array.from({ length: K * N }, (_, i) => ((i * 7919) % 2003) / 20030 - 0.05);
-  const session = await ort.InferenceSession.create(matMulModel(K, N, weights), { executionProviders: ['wasm'] });
+  const session = await ort.InferenceSession.create(matMulModel(K, N, weights), options);
   const x = Float32Array.from({ length: T * K }, (_, i) => Math.sin(i));
   const { y } = await session.run({ x: new ort.Tensor('float32', x, [T, K]) });
   let expected = 0; // the last value, by hand
@@ -77,7 +83,7 @@ console.log(
     case: `7 matrix products of a decoder block, published, ${T} tokens`,
     ms: Math.round(times[times.length >> 1] * 10) / 10,
     best: Math.round(times[0] * 10) / 10,
-    engine: `onnxruntime-web ${ort.env.versions?.web ?? ''} wasm`,
+    engine: `${name} ${version}`,
     threads: Number(flags.threads),
   }),
 );
