@@ -48,12 +48,16 @@ export type GpuWatch = {
   step<T>(name: string, f: () => T): T;
   /** Resolves when all steps so far are known to have gone well. @throws DeviceError, DeviceLostError */
   check(): Promise<void>;
+  /** The last check: also of errors since the beginning that came outside steps and outside calls. They may be this one's. */
+  end(): Promise<void>;
 };
 
 /** Begins to watch a call of several steps. Without WebGPU there is nothing to see. */
 export function watchGpu(call: string): GpuWatch {
   const device = tf.getBackend() === 'webgpu' ? gpuDevice() : null;
-  if (!device) return { step: (_, f) => f(), check: async () => {} };
+  if (!device) return { step: (_, f) => f(), check: async () => {}, end: async () => {} };
+  const before = takeGpuErrors();
+  for (const message of before) noteGpuError(message);
   const losses = gpuLosses().length;
   let pending: Promise<string | null>[] = [];
   const pop = (name: string) =>
@@ -61,6 +65,13 @@ export function watchGpu(call: string): GpuWatch {
       (error) => (error ? `${name}: ${error.message}` : null),
       () => null, // the device is lost, which is told as such
     );
+  const check = async () => {
+    const all = pending;
+    pending = [];
+    const found = (await Promise.all(all)).filter((message) => message !== null);
+    checkLosses(call, losses);
+    checkErrors(call, found);
+  };
   return {
     step: (name, f) => {
       device.pushErrorScope('out-of-memory');
@@ -71,12 +82,20 @@ export function watchGpu(call: string): GpuWatch {
         pending.push(pop(name), pop(name));
       }
     },
-    check: async () => {
-      const all = pending;
-      pending = [];
-      const found = (await Promise.all(all)).filter((message) => message !== null);
-      checkLosses(call, losses);
-      checkErrors(call, found);
+    check,
+    end: async () => {
+      await check();
+      await turns.take(async () => {
+        await gpuIdle();
+        const since = [...takeGpuErrors()];
+        for (const message of before) {
+          const at = since.indexOf(message);
+          if (at < 0) continue; // somebody has taken it
+          since.splice(at, 1);
+          noteGpuError(message);
+        }
+        checkErrors(call, since);
+      });
     },
   };
 }

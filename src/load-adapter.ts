@@ -53,7 +53,7 @@ export async function loadAdapter(
     const saved = new Map<string, SavedMap>();
     for (const [name, { weight, bias }] of wholes)
       saved.set(name, { weight: matrix(weight), bias: bias ? vector(bias) : null });
-    await gpu.check();
+    await gpu.end();
     const convolutions = [...targets].filter(([, { shape }]) => shape.length > 2);
     return {
       name: file.task,

@@ -119,6 +119,7 @@ export async function loadParams(
             )
           : residentBlocks(specs.map(fill)),
     }) as ModelParams;
+    await gpu.end();
     return { params, dispose: () => held.dispose() };
   } catch (error) {
     held.dispose();

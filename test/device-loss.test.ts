@@ -91,6 +91,23 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('a GPU that fails', { timeout: 300
     expect(takeGpuErrors()).toHaveLength(1);
   });
 
+  test('an error while a model loads rejects the load; one from before it does not', async () => {
+    const device = gpuDevice() as GPUDevice;
+    device.createBuffer({ size: 16, usage: 0 });
+    await gpuIdle();
+    const tensors = tf.memory().numTensors;
+    (await load()).dispose();
+    expect(takeGpuErrors()).toHaveLength(1); // still nobody's
+    const failing = load({
+      onProgress: (done: number, total: number) => {
+        if (done === total) device.createBuffer({ size: 16, usage: 0 }); // between two steps
+      },
+    });
+    await expect(failing).rejects.toThrow(/^load: the GPU could not compute this: .*[Uu]sage/);
+    expect(takeGpuErrors()).toEqual([]);
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
+
   test('the low-level model refuses as well, and leaves no tensor', async () => {
     using jina = await load();
     const sequences = [{ ids: Int32Array.of(3, 4, 5) }];
