@@ -110,7 +110,13 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
       }
       workgroupBarrier();
     }
-    ${pairs(rows, keys, (i, j) => `scores[(ty + ${i * SIDE}u) * ${KEYS + 1}u + tx + ${j * SIDE}u] = select(${HIDDEN}, s${i}_${j}, first + tx + ${j * SIDE}u < ${causal ? `min(end, tile.x + ty + ${i * SIDE + 1}u)` : 'end'});`)}
+    let found = array<f32, ${rows.length * keys.length}>(${rows.flatMap((i) => keys.map((j) => `s${i}_${j}`)).join(', ')});
+    for (var i = 0u; i < ${rows.length * keys.length}u; i++) {
+      let row = ty + ${SIDE}u * (i / ${keys.length}u);
+      let key = tx + ${SIDE}u * (i % ${keys.length}u);
+      let seen = first + key < ${causal ? 'min(end, tile.x + row + 1u)' : 'end'};
+      scores[row * ${KEYS + 1}u + key] = select(${HIDDEN}, found[i], seen);
+    }
     workgroupBarrier();
 
     // Softmax so far: what was added up before shrinks when a larger score comes.
@@ -148,6 +154,13 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
 
   if (lane < ${ROWS}u) { factors[lane] = 1.0 / sum; }
   workgroupBarrier();
-  ${pairs(rows, columns, (i, c) => `if (ty + ${i * SIDE}u < tile.y && tx + ${c * SIDE}u < ${fours}u) { result[((tile.x + ty + ${i * SIDE}u) * u.heads + head) * ${fours}u + tx + ${c * SIDE}u] = o${i}_${c} * factors[ty + ${i * SIDE}u]; }`)}
+  let all = array<vec4<f32>, ${rows.length * columns.length}>(${rows.flatMap((i) => columns.map((c) => `o${i}_${c}`)).join(', ')});
+  for (var i = 0u; i < ${rows.length * columns.length}u; i++) {
+    let row = ty + ${SIDE}u * (i / ${columns.length}u);
+    let c = tx + ${SIDE}u * (i % ${columns.length}u);
+    if (row < tile.y && c < ${fours}u) {
+      result[((tile.x + row) * u.heads + head) * ${fours}u + c] = all[i] * factors[row];
+    }
+  }
 }`;
 }

@@ -10,27 +10,29 @@ export type Variant = {
     | { readonly kind: 'rows'; readonly rows: number }
     | { readonly kind: 'tiles'; readonly per: number };
   readonly weight: WeightLayout;
-  /** Layout of B, where a low-rank term is added. */
-  readonly lora: WeightLayout | null;
+  /** Layout of the low-rank term's B. Without such a term: any. */
+  readonly lora: WeightLayout;
   /** x has a multiple of four columns, and is read in fours. */
   readonly fours: boolean;
-  readonly bias: boolean;
-  readonly gate: boolean;
-  readonly residual: boolean;
-  readonly relu: boolean;
 };
+
+/** Bits of the uniform `flags`: what a result meets on its way out. Not in the variant, since shaders take long to compile. */
+export const Flag = { bias: 1, relu: 2, gate: 4, residual: 8 } as const;
 
 export type Uniform =
   | 'rows'
   | 'inSize'
   | 'fours'
+  | 'split'
+  | 'depth'
   | 'outputs'
   | 'first'
   | 'part'
   | 'padding'
   | 'lowFours'
   | 'lowColumns'
-  | 'scale';
+  | 'scale'
+  | 'flags';
 
 const ELEMENTS: Readonly<Record<WeightLayout, Element>> = {
   bfloat16Rows: 'vec2<u32>',
@@ -40,7 +42,7 @@ const ELEMENTS: Readonly<Record<WeightLayout, Element>> = {
 
 /**
  * y = scale · act(x Wᵀ + low Bᵀ + bias), gated and added.   x: [rows, inSize], W: rows `first` … `first + part` of [outputs, inSize]
- * A low-rank term is nothing but more columns: after x and W come low = scale · act(x A) and B, into the same sums.
+ * A low-rank term is nothing but more columns: after those of x and W come low = scale · act(x A) and B, in the same sums.
  * Every output is added up in the same order whatever the layout, so that bfloat16 and float32 give the same bits.
  */
 export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
@@ -50,16 +52,19 @@ export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
     inputs: {
       x: v.fours ? 'vec4<f32>' : 'f32',
       weight: ELEMENTS[v.weight],
-      ...(v.lora && { low: 'vec4<f32>', loraB: ELEMENTS[v.lora] }),
-      ...(v.bias && { bias: 'f32' }),
-      ...(v.gate && { gate: 'f32' }),
-      ...(v.residual && { residual: 'f32' }),
+      low: 'vec4<f32>',
+      loraB: ELEMENTS[v.lora],
+      bias: 'f32',
+      gate: 'f32',
+      residual: 'f32',
     },
     output: 'f32',
     uniforms: {
       rows: 'u32',
       inSize: 'u32',
       fours: 'u32', // of a row of x
+      split: 'u32', // four from which on low is read: `fours`, or where the next tile begins
+      depth: 'u32', // fours in all
       outputs: 'u32', // columns of y
       first: 'u32', // output that row 0 of the bound weight makes
       part: 'u32', // rows of the bound weight
@@ -67,25 +72,23 @@ export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
       lowFours: 'u32', // of a row of low
       lowColumns: 'u32', // its rank, without what fills up the last four
       scale: 'f32',
+      flags: 'u32',
     },
     code: [
       inputCode(v),
-      weightCode('weightAt', 'weight', v.weight, {
-        fours: 'u.fours',
-        columns: 'u.inSize',
-        row: 'n',
-        rows: 'u.part',
-      }),
-      v.lora ? lowCode(v.lora) : '',
-      leaveCode(v),
-      v.plan.kind === 'rows' ? rowsCode(v, v.plan.rows) : tilesCode(v, v.plan.per),
+      weightCode(v),
+      leaveCode,
+      v.plan.kind === 'rows' ? rowsCode(v.plan.rows) : tilesCode(v.plan.per),
     ].join('\n'),
   }),
 );
 
+/** Four values of row m, of x and then of low; zeros outside. */
 const inputCode = ({ fours }: Variant): string => `
 fn inputAt(m : u32, c : u32) -> vec4<f32> {
-  if (m >= u.rows || c >= u.fours) { return vec4<f32>(); }
+  if (m >= u.rows || c >= u.depth) { return vec4<f32>(); }
+  if (c >= u.split) { return low[m * u.lowFours + c - u.split]; }
+  if (c >= u.fours) { return vec4<f32>(); }
   ${
     fours
       ? 'return x[m * u.fours + c];'
@@ -97,54 +100,45 @@ fn inputAt(m : u32, c : u32) -> vec4<f32> {
   }
 }`;
 
-/** The four values of row n (of the bound part) from column 4c on; zeros outside. */
-function weightCode(
-  name: string,
-  buffer: string,
+/** Four values of row n of the bound part, of W and then of B; zeros outside. */
+const weightCode = ({ weight, lora }: Variant): string => `
+fn loraAt(n : u32, c : u32) -> vec4<f32> {
+  ${readCode(lora, { buffer: 'loraB', fours: 'u.lowFours', columns: 'u.lowColumns', rows: 'u.outputs' })}
+}
+fn weightAt(n : u32, c : u32) -> vec4<f32> {
+  if (n >= u.part || c >= u.depth) { return vec4<f32>(); }
+  if (c >= u.split) { return loraAt(u.first + n, c - u.split); }
+  if (c >= u.fours) { return vec4<f32>(); }
+  ${readCode(weight, { buffer: 'weight', fours: 'u.fours', columns: 'u.inSize', rows: 'u.part' })}
+}`;
+
+const readCode = (
   layout: WeightLayout,
-  { fours, columns, row, rows }: Readonly<Record<'fours' | 'columns' | 'row' | 'rows', string>>,
-): string {
-  const read = {
-    bfloat16Rows: `let w = ${buffer}[(${row}) * ${fours} + c];
+  { buffer, fours, columns, rows }: Readonly<Record<'buffer' | 'fours' | 'columns' | 'rows', string>>,
+): string =>
+  ({
+    bfloat16Rows: `let w = ${buffer}[n * ${fours} + c];
   return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
-    float32Rows: `return ${buffer}[(${row}) * ${fours} + c];`,
+    float32Rows: `return ${buffer}[n * ${fours} + c];`,
     float32Columns: `var v = vec4<f32>();
   for (var i = 0u; i < 4u; i++) {
-    if (4u * c + i < ${columns}) { v[i] = ${buffer}[(4u * c + i) * ${rows} + (${row})]; }
+    if (4u * c + i < ${columns}) { v[i] = ${buffer}[(4u * c + i) * ${rows} + n]; }
   }
   return v;`,
-  }[layout];
-  return `
-fn ${name}(n : u32, c : u32) -> vec4<f32> {
-  if (n >= u.part || c >= ${fours}) { return vec4<f32>(); }
-  ${read}
-}`;
-}
-
-const lowCode = (layout: WeightLayout): string => `
-fn lowAt(m : u32, c : u32) -> vec4<f32> {
-  if (m >= u.rows || c >= u.lowFours) { return vec4<f32>(); }
-  return low[m * u.lowFours + c];
-}
-${weightCode('loraAt', 'loraB', layout, {
-  fours: 'u.lowFours',
-  columns: 'u.lowColumns',
-  row: 'u.first + n',
-  rows: 'u.outputs',
-})}`;
+  })[layout];
 
 /** Row n of the bound part gives column first + n of y. */
-const leaveCode = ({ bias, gate, residual, relu }: Variant): string => `
+const leaveCode = `
 fn leave(m : u32, n : u32, sum : f32) {
   if (m >= u.rows || n >= u.part + u.padding) { return; }
   let column = u.first + n;
   let at = m * u.outputs + column;
   var y = sum;
-  ${bias ? 'y += bias[column];' : ''}
-  ${relu ? 'y = max(y, 0.0);' : ''}
+  if ((u.flags & ${Flag.bias}u) != 0u) { y += bias[column]; }
+  if ((u.flags & ${Flag.relu}u) != 0u) { y = max(y, 0.0); }
   y *= u.scale;
-  ${gate ? 'let g = gate[at]; y *= g / (1.0 + exp(-g));' : ''}
-  ${residual ? 'y += residual[at];' : ''}
+  if ((u.flags & ${Flag.gate}u) != 0u) { let g = gate[at]; y *= g / (1.0 + exp(-g)); }
+  if ((u.flags & ${Flag.residual}u) != 0u) { y += residual[at]; }
   result[at] = y;
 }`;
 
@@ -152,22 +146,11 @@ export const LANES = 64; // of a workgroup, in both plans
 export const COLUMNS = 4; // outputs of a workgroup in the `rows` plan
 
 /** Lanes stride over the columns; their sums are added up in workgroup memory as a tree. */
-function rowsCode({ lora }: Variant, rows: number): string {
+function rowsCode(rows: number): string {
+  const columns = count(COLUMNS);
   const sums = rows * COLUMNS;
-  const loop = (a: string, b: string, fours: string) => `
-  for (var c = lane; c < ${fours}; c += ${LANES}u) {
-    ${count(COLUMNS)
-      .map((j) => `let w${j} = ${b}(n + ${j}u, c);`)
-      .join(' ')}
-    ${count(rows)
-      .map(
-        (i) =>
-          `{ let a = ${a}(m + ${i}u, c); ${count(COLUMNS)
-            .map((j) => `s${i * COLUMNS + j} = fours(a, w${j}, s${i * COLUMNS + j});`)
-            .join(' ')} }`,
-      )
-      .join('\n    ')}
-  }`;
+  const add = (i: number) =>
+    columns.map((j) => `s${i * COLUMNS + j} = fours(a, w${j}, s${i * COLUMNS + j});`).join(' ');
   return `
 var<workgroup> sums : array<f32, ${LANES * sums}>;
 ${FOURS}
@@ -178,8 +161,12 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
   ${count(sums)
     .map((i) => `var s${i} = 0.0;`)
     .join(' ')}
-  ${loop('inputAt', 'weightAt', 'u.fours')}
-  ${lora ? loop('lowAt', 'loraAt', 'u.lowFours') : ''}
+  for (var c = lane; c < u.depth; c += ${LANES}u) {
+    ${columns.map((j) => `let w${j} = weightAt(n + ${j}u, c);`).join(' ')}
+    ${count(rows)
+      .map((i) => `{ let a = inputAt(m + ${i}u, c); ${add(i)} }`)
+      .join('\n    ')}
+  }
   ${count(sums)
     .map((i) => `sums[lane * ${sums}u + ${i}u] = s${i};`)
     .join(' ')}
@@ -192,35 +179,18 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
 }`;
 }
 
-const DEEP = 4; // fours of the inner dimension that a tile holds
+/** Fours of the inner dimension that a tile holds. */
+export const DEEP = 4;
 export const SIDE = 8; // lanes along each side of a tile
 
-/** per × per outputs a lane, in a tile of 8·per × 8·per; lane (i, j) has rows i + 8·r and columns j + 8·s. */
-function tilesCode({ lora }: Variant, per: number): string {
+/**
+ * per × per outputs a lane, in a tile of 8·per × 8·per; lane (tx, ty) has rows ty + 8i and columns tx + 8j. Written out, so that
+ * sums stay in registers; `leave` is not, which would be most of the code.
+ */
+function tilesCode(per: number): string {
   const side = SIDE * per;
-  const loads = (side * DEEP) / LANES;
   const all = count(per);
-  const loop = (a: string, b: string, fours: string) => `
-  for (var k = 0u; k < ${fours}; k += ${DEEP}u) {
-    for (var s = 0u; s < ${loads}u; s++) {
-      let i = lane + s * ${LANES}u;
-      let row = i / ${DEEP}u;
-      let c = i % ${DEEP}u;
-      inputs[c * ${side}u + row] = ${a}(m0 + row, k + c);
-      weights[c * ${side}u + row] = ${b}(n0 + row, k + c);
-    }
-    workgroupBarrier();
-    for (var c = 0u; c < ${DEEP}u; c++) {
-      ${all.map((j) => `let w${j} = weights[c * ${side}u + tx + ${j * SIDE}u];`).join(' ')}
-      ${all
-        .map(
-          (i) =>
-            `{ let a = inputs[c * ${side}u + ty + ${i * SIDE}u]; ${all.map((j) => `s${i}_${j} = fours(a, w${j}, s${i}_${j});`).join(' ')} }`,
-        )
-        .join('\n      ')}
-    }
-    workgroupBarrier();
-  }`;
+  const add = (i: number) => all.map((j) => `s${i}_${j} = fours(a, w${j}, s${i}_${j});`).join(' ');
   return `
 var<workgroup> inputs : array<vec4<f32>, ${side * DEEP}>;
 var<workgroup> weights : array<vec4<f32>, ${side * DEEP}>;
@@ -232,9 +202,24 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
   let n0 = group.x * ${side}u;
   let m0 = group.y * ${side}u;
   ${all.map((i) => all.map((j) => `var s${i}_${j} = 0.0;`).join(' ')).join('\n  ')}
-  ${loop('inputAt', 'weightAt', 'u.fours')}
-  ${lora ? loop('lowAt', 'loraAt', 'u.lowFours') : ''}
-  ${all.map((i) => all.map((j) => `leave(m0 + ty + ${i * SIDE}u, n0 + tx + ${j * SIDE}u, s${i}_${j});`).join(' ')).join('\n  ')}
+  for (var k = 0u; k < u.depth; k += ${DEEP}u) {
+    for (var i = lane; i < ${side * DEEP}u; i += ${LANES}u) {
+      let row = i / ${DEEP}u;
+      let c = i % ${DEEP}u;
+      inputs[c * ${side}u + row] = inputAt(m0 + row, k + c);
+      weights[c * ${side}u + row] = weightAt(n0 + row, k + c);
+    }
+    workgroupBarrier();
+    for (var c = 0u; c < ${DEEP}u; c++) {
+      ${all.map((j) => `let w${j} = weights[c * ${side}u + tx + ${j * SIDE}u];`).join(' ')}
+      ${all.map((i) => `{ let a = inputs[c * ${side}u + ty + ${i * SIDE}u]; ${add(i)} }`).join('\n      ')}
+    }
+    workgroupBarrier();
+  }
+  var all = array<f32, ${per * per}>(${all.flatMap((i) => all.map((j) => `s${i}_${j}`)).join(', ')});
+  for (var i = 0u; i < ${per * per}u; i++) {
+    leave(m0 + ty + ${SIDE}u * (i / ${per}u), n0 + tx + ${SIDE}u * (i % ${per}u), all[i]);
+  }
 }`;
 }
 

@@ -1,8 +1,16 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
-import { run } from '../webgpu/run.ts';
+import { constant, run } from '../webgpu/run.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
-import { COLUMNS, linearShader, SIDE, type Variant, type WeightLayout } from './linear-shaders.ts';
+import {
+  COLUMNS,
+  DEEP,
+  Flag,
+  linearShader,
+  SIDE,
+  type Variant,
+  type WeightLayout,
+} from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
 import { foursOf, isRows } from './webgpu-store.ts';
 
@@ -49,38 +57,44 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
   const plan = planOf(rows, outputs); // one for all parts: another would add up in another order
   const side = plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+  const fours = foursOf(weight.inSize);
+  const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
+  const lowFours = term ? foursOf(term.a.outSize) : 0;
+  const nothing = constant(new Int32Array(4)); // something must be bound where nothing is read
+  const flags =
+    (bias ? Flag.bias : 0) | (relu ? Flag.relu : 0) | (gate ? Flag.gate : 0) | (residual ? Flag.residual : 0);
   for (const [i, { first, count, tensor }] of parts.entries()) {
     const padding = i === parts.length - 1 ? outputs - weight.outSize : 0;
     run({
       shader: linearShader({
         plan,
         weight: layout,
-        lora: loraB ? loraB.layout : null,
+        lora: loraB ? loraB.layout : layout,
         fours: x.shape[1] % 4 === 0,
-        bias: Boolean(bias),
-        gate: Boolean(gate),
-        residual: Boolean(residual),
-        relu,
       }),
       inputs: {
         x,
         weight: tensor,
-        ...(low && loraB && { low, loraB: loraB.parts[0].tensor }),
-        ...(bias && { bias }),
-        ...(gate && { gate }),
-        ...(residual && { residual }),
+        low: low ?? nothing,
+        loraB: loraB ? loraB.parts[0].tensor : tensor,
+        bias: bias ?? nothing,
+        gate: gate ?? nothing,
+        residual: residual ?? nothing,
       },
       uniforms: {
         rows,
         inSize: weight.inSize,
-        fours: foursOf(weight.inSize),
+        fours,
+        split,
+        depth: lowFours > 0 ? split + lowFours : fours,
         outputs,
         first,
         part: count,
         padding,
-        lowFours: term ? foursOf(term.a.outSize) : 0,
+        lowFours,
         lowColumns: term ? term.a.outSize : 0,
         scale,
+        flags,
       },
       workgroups: [Math.ceil((count + padding) / side[0]), Math.ceil(rows / side[1])],
       output: y,
@@ -104,13 +118,14 @@ function stored(matrix: Matrix): Stored {
 
 const FEW_ROWS = 8;
 const FEW_OUTPUTS = 64; // a LoRA's A: tiles would leave most of a GPU idle
+const ROWS_TOGETHER = 4;
 const LARGE_TILE = 8;
 const SMALL_TILE = 4;
 const ENOUGH_WORKGROUPS = 32;
 
 function planOf(rows: number, outputs: number): Variant['plan'] {
-  if (rows <= FEW_ROWS) return { kind: 'rows', rows: 2 ** Math.ceil(Math.log2(rows)) };
-  if (outputs <= FEW_OUTPUTS) return { kind: 'rows', rows: FEW_ROWS };
+  if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
+    return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
   const side = SIDE * LARGE_TILE;
   const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
   return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
