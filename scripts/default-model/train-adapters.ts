@@ -31,7 +31,7 @@ Trains the task adapters on the frozen base that export.ts --base wrote. One tha
   --material DIR    (default: ${MATERIAL_FOLDER})
 `;
 
-const TEMPERATURE = 0.05;
+const TEMPERATURE = 0.1;
 
 /** What an adapter learns from: batches, and variables of its own beside the LoRA. */
 type Lesson = { readonly own: ReadonlyMap<string, tf.Variable>; batch(step: number): TrainBatch };
