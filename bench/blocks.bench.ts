@@ -40,7 +40,10 @@ const flags = new Command('blocks.bench')
   .option('--runs <n>', 'timed runs of a case', Number, 9)
   .option('--weights <kind>', 'float32 or bfloat16, as the backend keeps them', 'float32')
   .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
-  .option('--ort <folder>', 'onnxruntime-web or -node: times its bare matrix products too (published geometry)')
+  .option(
+    '--ort <folder>',
+    'onnxruntime-web or -node: times its bare matrix products too (published geometry)',
+  )
   .parse()
   .opts<{
     device: BackendName;
