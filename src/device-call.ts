@@ -87,7 +87,10 @@ export function watchGpu(call: string): GpuWatch {
       await check();
       await turns.take(async () => {
         await gpuIdle();
-        const since = [...takeGpuErrors()];
+        const noted = takeGpuErrors();
+        // Losses are told by checkLosses. Their notes may be older than `before`: a call that ran meanwhile held them back.
+        const since = noted.filter((message) => !gpuLosses().includes(message));
+        for (const message of noted) if (gpuLosses().includes(message)) noteGpuError(message);
         for (const message of before) {
           const at = since.indexOf(message);
           if (at < 0) continue; // somebody has taken it
