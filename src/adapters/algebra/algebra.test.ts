@@ -6,7 +6,7 @@ import type { Svd } from './jacobi.ts';
 import { qr } from './qr.ts';
 import { denseSvd, productSvd, transposed } from './svd.ts';
 import { truncatedSvd } from './truncated-svd.ts';
-import { dot, type Vectors } from './vectors.ts';
+import { dot, norm, type Vectors } from './vectors.ts';
 
 /** `count` random vectors of a length. */
 const vectors = (count: number, length: number, seed: number): Float64Array[] =>
@@ -62,6 +62,16 @@ describe('qr', () => {
           for (const y of q.slice(0, i)) expect(Math.abs(dot(x, y))).toBeLessThan(1e-12);
       }),
     ));
+});
+
+describe('values so small that their squares underflow', () => {
+  test('no direction is made of them', () => {
+    const [column, far] = vectors(2, 5, 7);
+    const { q, r } = qr([column.map((x) => 1.2e-162 * x), far, far.map((x) => 5e-324 * x)]);
+    expect([...q[0], ...q[2]].every((x) => x === 0)).toBe(true);
+    expect(norm(q[1])).toBeCloseTo(1, 12);
+    expect([...r[1]].every(Number.isFinite)).toBe(true);
+  });
 });
 
 describe('singular values', () => {

@@ -3,6 +3,9 @@ import { addScaled, dot, norm, scaled, type Vectors } from './vectors.ts';
 /** What is left of a vector after its predecessors were taken out, below which it is a combination of them. */
 const DEPENDENT = 1e-13;
 
+/** A length whose square underflows has no direction that could be trusted; float32 holds nothing near it. */
+const NOTHING = 1e-150;
+
 /** M = Q R. `r[j]` holds the coefficients of column j: column j of M = Σ_{i ≤ j} r[j][i] · q[i]. */
 export type Qr = { readonly q: Vectors; readonly r: readonly Float64Array[] };
 
@@ -19,7 +22,7 @@ export function qr(columns: Vectors): Qr {
     takeOut(rest, q, coefficients);
     takeOut(rest, q, coefficients);
     const left = norm(rest);
-    const independent = left > DEPENDENT * norm(column);
+    const independent = left > Math.max(NOTHING, DEPENDENT * norm(column));
     if (independent) coefficients[q.length] = left;
     q.push(independent ? scaled(rest, 1 / left) : new Float64Array(rest.length));
     r.push(coefficients);

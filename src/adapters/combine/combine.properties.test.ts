@@ -70,6 +70,15 @@ async function expectSame(
   expectClose([...found, largest], [...expected, largest], { relativeToMax: 2e-6, what });
 }
 
+// Found by an earlier run: the square of the first weight underflows.
+const TINY_WEIGHT: Scenario = {
+  inSize: 3,
+  outSize: 3,
+  ranks: [4, 3],
+  seed: 890739,
+  weights: [-1.2339989078133545e-162, -0.0000033437933891212275],
+};
+
 const holds = (check: (s: Scenario, adapters: readonly Adapter[]) => Promise<void>) =>
   fc.assert(
     fc.asyncProperty(scenario, async (s) => {
@@ -80,7 +89,7 @@ const holds = (check: (s: Scenario, adapters: readonly Adapter[]) => Promise<voi
         for (const a of adapters) a.dispose();
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 60, examples: [[TINY_WEIGHT]] },
   );
 
 describe('the change of a combination', () => {
