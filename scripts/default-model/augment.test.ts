@@ -36,6 +36,15 @@ test('a quarter turn goes clockwise, a shift to the right and down, scale leaves
   expect([dark(small, 1, 1), dark(small, 3, 3)]).toEqual([false, true]);
 });
 
+test('rows swing to the sides', () => {
+  const stripe = drawing((x) => (x === 3 || x === 4 ? [0, 0, 0, 255] : [255, 255, 255, 255]));
+  const wave = { amplitude: 0.25, cycles: 1, phase: 0 };
+  const picture = drawView(stripe, { ...full, swing: [wave, { ...wave, amplitude: 0 }] }, SIDE);
+  const darkest = (y: number) =>
+    [...Array(SIDE).keys()].reduce((best, x) => (at(picture, x, y)[0] < at(picture, best, y)[0] ? x : best));
+  expect([0, 2, 6].map(darkest)).toEqual([3, 1, 5]);
+});
+
 test('colours change by the matrix and never leave what alpha allows', () => {
   const half = drawing(() => [100, 50, 0, 128]);
   const view: View = {

@@ -7,12 +7,19 @@ export type View = {
   readonly scale: readonly [x: number, y: number];
   readonly angle: number;
   readonly shift: readonly [x: number, y: number];
+  /** Rows swing to the sides, and columns up and down: a flag in the wind, a hand of another drawer. */
+  readonly swing: readonly [rows: Wave, columns: Wave];
   /** c' = M c + t: rows of [M | t].   [3 · 4] */
   readonly colour: readonly number[];
   readonly background: Background;
   /** Share of each neighbour in a 3-tap blur, 0 … 1/3. */
   readonly blur: number;
 };
+
+/** amplitude · sin(2π · cycles · place + phase); amplitude and place are shares of the picture's side. */
+export type Wave = { readonly amplitude: number; readonly cycles: number; readonly phase: number };
+
+const STILL: Wave = { amplitude: 0, cycles: 0, phase: 0 };
 
 /** From colour to colour along a direction, with noise of this amplitude. */
 export type Background = {
@@ -38,6 +45,7 @@ export const PLAIN_VIEW: View = {
   scale: [0.92, 0.92],
   angle: 0,
   shift: [0, 0],
+  swing: [STILL, STILL],
   colour: SAME_COLOURS,
   background: plainBackground(255),
   blur: 0,
@@ -53,11 +61,17 @@ export function randomView(random: () => number): View {
     scale: [size * aspect, size / aspect],
     angle: within(-0.3, 0.3),
     shift: [within(-room, room), within(-room, room)],
+    swing: random() < 0.6 ? [randomWave(within), randomWave(within)] : [STILL, STILL],
     colour: random() < 0.8 ? randomColours(within) : SAME_COLOURS,
     background: randomBackground(random, within),
     blur: random() < 0.3 ? within(0.05, 0.3) : 0,
   };
 }
+
+const randomWave = (within: (low: number, high: number) => number): Wave => {
+  const cycles = within(0.4, 1.6);
+  return { amplitude: within(0, 0.07 / cycles), cycles, phase: within(0, 2 * Math.PI) };
+};
 
 /** Hue turned about the grey axis, saturation, contrast, brightness. (SVG 1.1, feColorMatrix: hueRotate and saturate) */
 function randomColours(within: (low: number, high: number) => number): readonly number[] {
@@ -116,6 +130,7 @@ export function drawView(
   const stepX = Math.cos(slope) / (1.5 * size);
   const stepY = Math.sin(slope) / (1.5 * size);
   const line = side * 4;
+  const [rows, columns] = view.swing.map((wave) => swingAlong(wave, size));
   let seed = view.background.seed;
   let o = 0;
   for (let y = 0; y < size; y++) {
@@ -131,8 +146,8 @@ export function drawView(
         green += grain;
         blue += grain;
       }
-      const dx = x - middleX;
-      const dy = y - middleY;
+      const dx = x - middleX + rows[y];
+      const dy = y - middleY + columns[x];
       const u = xx * dx + xy * dy + side / 2 - 0.5;
       const v = yx * dx + yy * dy + side / 2 - 0.5;
       if (u > -1 && v > -1 && u < side && v < side) {
@@ -171,6 +186,13 @@ export function drawView(
   if (view.blur > 0) blur(out, size, view.blur);
   return { width: size, height: size, data: new Uint8Array(out.buffer, out.byteOffset, out.length) };
 }
+
+/** In pixels, at every place along a side. */
+const swingAlong = ({ amplitude, cycles, phase }: Wave, size: number): Float64Array =>
+  Float64Array.from(
+    { length: size },
+    (_, i) => amplitude * size * Math.sin((2 * Math.PI * cycles * i) / size + phase),
+  );
 
 const clamp = (x: number, most: number): number => Math.max(0, Math.min(x, most));
 

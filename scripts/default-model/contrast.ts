@@ -6,6 +6,7 @@ import { infoNce } from '../../src/train/losses/info-nce.ts';
 import type { Loss } from '../../src/train/losses/loss.ts';
 import type { TrainInput } from '../../src/train/train-input.ts';
 import { MATRYOSHKA } from './geometry.ts';
+import { prototypeLoss } from './prototypes.ts';
 import type { Batch } from './sampler.ts';
 
 /** How much each pair of sides counts. */
@@ -40,6 +41,27 @@ export function contrastBatch(
         .reduce((sum, term) => tf.add(sum, term)),
   };
   return { sides: sidesOf(batch, tokenizer), loss };
+}
+
+/** What all weights learn from: a text and a picture of each emoji find its prototype among all, and each other in the batch. */
+export function lesson(
+  batch: Batch,
+  tokenizer: TextTokenizer,
+  vectors: tf.Variable<tf.Rank.R2>,
+  temperature: number,
+): TrainBatch {
+  const { first, twins, emoji } = batch;
+  const sought = prototypeLoss(vectors, { own: emoji, also: [first.also, twins] }, temperature);
+  const met = infoNce({ temperature, sizes: MATRYOSHKA, answers: first.names });
+  const [texts, , pictures] = sidesOf(batch, tokenizer);
+  return {
+    sides: [texts, pictures],
+    loss: {
+      name: 'prototypes and contrast',
+      multi: false,
+      compute: (sides) => tf.add(sought.compute(sides), met.compute(sides)),
+    },
+  };
 }
 
 /** First texts, second texts, pictures. */

@@ -69,8 +69,8 @@ async function evaluate(): Promise<void> {
     for (const set of sets) {
       const documents = await vectorsOf(set.documents, task, 'passage');
       const queries = await vectorsOf(set.queries, task, 'query');
-      const recall = recallAt(queries, documents, set.relevant, MATRYOSHKA);
-      scored.push({ locale: set.locale, family: set.family, queries: queries.length, recall });
+      const scores = recallAt(queries, documents, set.relevant, MATRYOSHKA);
+      scored.push({ locale: set.locale, family: set.family, queries: queries.length, ...scores });
     }
     return scored;
   };

@@ -1,6 +1,6 @@
 import { MATRYOSHKA } from './geometry.ts';
 import { MAJOR_LOCALES } from './locales.ts';
-import type { Recall } from './recall.ts';
+import type { Cosines, Recall } from './recall.ts';
 
 export type Scored = {
   readonly locale: string;
@@ -8,6 +8,7 @@ export type Scored = {
   readonly queries: number;
   /** At every Matryoshka size, smallest first. */
   readonly recall: readonly Recall[];
+  readonly cosines: Cosines;
 };
 
 type Metrics = Readonly<Record<string, number>>;
@@ -35,6 +36,9 @@ const meanRecall = (sets: readonly Scored[], size = LAST): Recall => {
   return { r1: mean('r1'), r5: mean('r5'), r10: mean('r10') };
 };
 
+const meanCosine = (sets: readonly Scored[], k: keyof Cosines): number =>
+  sets.reduce((sum, s) => sum + s.cosines[k], 0) / sets.length;
+
 const isMajor = (s: Scored) => MAJOR_LOCALES.includes(s.locale);
 
 /** The measured values, and the means that are reported of them. */
@@ -49,10 +53,15 @@ export function findings(measured: Measured) {
       languages: sets.length,
       major: meanRecall(sets.filter(isMajor)),
       all: meanRecall(sets),
+      cosines: {
+        matching: meanCosine(sets.filter(isMajor), 'matching'),
+        other: meanCosine(sets.filter(isMajor), 'other'),
+      },
     })),
     families: families.map((family) => {
       const own = seen.filter((s) => s.family === family);
-      return { family, languages: own.length, recall: meanRecall(own) };
+      const sizes = MATRYOSHKA.map((_, i) => meanRecall(own, i).r10);
+      return { family, languages: own.length, recall: meanRecall(own), sizes };
     }),
     sizes: MATRYOSHKA.map((size, i) => {
       const recall = meanRecall(seen.filter(isMajor), i);
@@ -77,12 +86,18 @@ export function tables(found: ReturnType<typeof findings>): string {
   return [
     `Part \`${found.part}\`, pictures in the unseen style. Recall at 1 / 5 / 10 in percent, languages counting alike.\n`,
     table(
-      ['', 'languages', '30 major', 'all'],
-      found.summary.map((s) => [TITLES[s.what], `${s.languages}`, recall(s.major), recall(s.all)]),
+      ['', 'languages', '30 major', 'all', 'mean cosine of matching pairs / of others (30 major)'],
+      found.summary.map((s) => [
+        TITLES[s.what],
+        `${s.languages}`,
+        recall(s.major),
+        recall(s.all),
+        `${s.cosines.matching.toFixed(3)} / ${s.cosines.other.toFixed(3)}`,
+      ]),
     ),
     table(
-      ['family', 'locales', 'text → picture, names seen'],
-      found.families.map((f) => [f.family, `${f.languages}`, recall(f.recall)]),
+      ['family', 'locales', 'text → picture, names seen', ...MATRYOSHKA.map((size) => `at 10, size ${size}`)],
+      found.families.map((f) => [f.family, `${f.languages}`, recall(f.recall), ...f.sizes.map(percent)]),
     ),
     table(
       ['size', 'text → picture, 30 major languages', 'of full recall at 10'],

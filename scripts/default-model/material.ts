@@ -31,10 +31,9 @@ export async function readMaterial(folder = MATERIAL_FOLDER): Promise<Material> 
     };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new InputError(
-      `${(error as Error).message}; make it with: node --import tsx scripts/default-model/prepare.ts`,
-      { cause: error },
-    );
+    throw new InputError(`${(error as Error).message}; make it with: npm run material:default`, {
+      cause: error,
+    });
   }
 }
 

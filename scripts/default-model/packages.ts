@@ -2,16 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InputError } from '../../src/errors.ts';
 
-/** The npm packages that the training material comes from. Versions are package.json's. */
-export const PACKAGES = [
-  '@iconify-json/twemoji',
-  '@iconify-json/fluent-emoji-flat',
-  '@iconify-json/emojione',
-  '@iconify-json/noto',
-  'emojibase-data',
-  'cldr-annotations-full',
-  'cldr-annotations-derived-full',
-] as const;
+/** What `npm ci --prefix scripts/default-model/sources` installs: a package of its own, 250 MB that nobody else needs. */
+export const PACKAGES_FOLDER = 'scripts/default-model/sources/node_modules';
 
 /** Reads the material out of a `node_modules` folder. */
 export type PackageReader = {
@@ -22,7 +14,7 @@ export type PackageReader = {
 export function openPackages(nodeModules: string): PackageReader {
   const missing = (error: unknown): never => {
     throw new InputError(
-      `${(error as Error).message}; install ${PACKAGES.join(', ')} and name their node_modules folder with --packages`,
+      `${(error as Error).message}; install what it is from with: npm ci --prefix scripts/default-model/sources`,
       { cause: error },
     );
   };

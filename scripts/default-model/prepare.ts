@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { openTerminal, printError } from '../../src/cli/terminal.ts';
 import { writeDrawings } from './drawings.ts';
 import { MATERIAL_FOLDER, materialPath, writeCorpusFile } from './material.ts';
-import { openPackages } from './packages.ts';
+import { openPackages, PACKAGES_FOLDER } from './packages.ts';
 import { readCorpus, readIcons } from './read-corpus.ts';
 import { renderDrawings } from './render.ts';
 import { summariseSplits, trainingTexts } from './splits.ts';
@@ -13,7 +13,7 @@ const USAGE = `node --import tsx scripts/default-model/prepare.ts [options]
 
 Makes what the default model is trained on: the table of emoji, their drawings as pixels, the tokenizer, and splits.json.
 
-  --packages DIR     node_modules folder with the sources (default: node_modules)
+  --packages DIR     node_modules folder with the sources (default: ${PACKAGES_FOLDER})
   --out DIR          where the material goes (default: ${MATERIAL_FOLDER})
   --side N           pixels of a drawing's side (default: 64)
   --vocabulary N     tokens, bytes and control tokens included (default: 24576)
@@ -22,7 +22,7 @@ Makes what the default model is trained on: the table of emoji, their drawings a
 async function prepare(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      packages: { type: 'string', default: 'node_modules' },
+      packages: { type: 'string', default: PACKAGES_FOLDER },
       out: { type: 'string', default: MATERIAL_FOLDER },
       side: { type: 'string', default: '64' },
       vocabulary: { type: 'string', default: '24576' },

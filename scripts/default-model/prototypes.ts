@@ -5,7 +5,6 @@ import type { Side } from '../../src/train/losses/side.ts';
 import { Random } from '../../src/train/random.ts';
 import { variableOf } from '../../src/train/variables.ts';
 import { MATRYOSHKA } from './geometry.ts';
-import type { Batch } from './sampler.ts';
 
 // Two towers that learn from each other alone begin by making all vectors equal, and take long to part again. So each emoji
 // has a vector of its own, random at the start, which its texts and pictures learn to find among all of them; texts and
@@ -23,12 +22,6 @@ export type Targets = {
   /** Rows that would be right for an input, too, by side; neither sought nor avoided.   [B] lists each */
   readonly also?: readonly (readonly (readonly number[])[])[];
 };
-
-/** What the texts and the picture of each emoji of a batch shall find among the prototypes of all emoji. */
-export const emojiTargets = ({ emoji, first, second, twins }: Batch): Targets => ({
-  own: emoji,
-  also: [first.also, second.also, twins],
-});
 
 /** −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size. */
 export function prototypeLoss(

@@ -22,6 +22,7 @@ export function vectorSource(jina: JinaEmbeddings, drawings: Drawings, onProgres
       const { width, height, data } = drawView(drawings.of(p.style, p.emoji)!, PLAIN_VIEW, IMAGE_SIZE);
       return { image: { width, height, channels: 3 as const, data } };
     });
+    if (inputs.length === 0) return probes.map((p) => known.get(keyOf(p)) as Float32Array);
     const vectors = (await jina.encode(inputs, {
       task,
       promptName,
@@ -40,18 +41,30 @@ export function vectorSource(jina: JinaEmbeddings, drawings: Drawings, onProgres
 
 export type Recall = { readonly r1: number; readonly r5: number; readonly r10: number };
 
-/** Share of queries with a relevant document among the first 1, 5 and 10, at every size. */
+/** Mean cosine of queries with a relevant document of theirs, and with those that are not. */
+export type Cosines = { readonly matching: number; readonly other: number };
+
+/** Share of queries with a relevant document among the first 1, 5 and 10, at every size; cosines at the last. */
 export function recallAt(
   queries: readonly Float32Array[],
   documents: readonly Float32Array[],
   relevant: RetrievalSet['relevant'],
   sizes: readonly number[],
-): readonly Recall[] {
+): { readonly recall: readonly Recall[]; readonly cosines: Cosines } {
   const norms = documents.map((d) => normsAt(d, sizes));
+  const last = sizes.length - 1;
   const found = sizes.map(() => [0, 0, 0]);
+  const sums = { matching: 0, other: 0 };
+  const counts = { matching: 0, other: 0 };
   queries.forEach((query, q) => {
+    const length = normsAt(query, sizes)[last];
     const cosines = documents.map((d, j) => dotsAt(query, d, sizes).map((dot, s) => dot / norms[j][s]));
     const wanted = new Set(relevant[q]);
+    cosines.forEach((c, j) => {
+      const kind = wanted.has(j) ? 'matching' : 'other';
+      sums[kind] += c[last] / length;
+      counts[kind]++;
+    });
     sizes.forEach((_, s) => {
       const best = Math.max(...relevant[q].map((j) => cosines[j][s]));
       let before = 0; // documents ahead of the best relevant one
@@ -63,8 +76,12 @@ export function recallAt(
       });
     });
   });
-  return found.map((f) => {
+  const recall = found.map((f) => {
     const [r1, r5, r10] = f.map((n) => n / queries.length);
     return { r1, r5, r10 };
   });
+  return {
+    recall,
+    cosines: { matching: sums.matching / counts.matching, other: sums.other / counts.other },
+  };
 }

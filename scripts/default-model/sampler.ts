@@ -199,6 +199,9 @@ function namedPairs(
   return out;
 }
 
+/** Share of pictures in which the drawing of another style shines through: between the styles lie others. */
+const BLENDED = 0.4;
+
 /** All pictures one below the other are one tall picture: its patches are those of the pictures, in their order. */
 function drawBatch(
   { drawings, imageSize, patches }: SamplerOptions,
@@ -210,7 +213,13 @@ function drawBatch(
   const pixels = new Uint8ClampedArray(emoji.length * size);
   emoji.forEach((e, i) => {
     const place = pixels.subarray(i * size, (i + 1) * size);
-    drawView(drawings.of(styles[i], e)!, randomView(random), imageSize, place);
+    const view = randomView(random);
+    drawView(drawings.of(styles[i], e)!, view, imageSize, place);
+    const [blended, share, pick] = [random() < BLENDED, 0.2 + 0.6 * random(), random()];
+    const others = TRAINING_STYLES.filter((s) => s !== styles[i] && drawings.of(s, e));
+    if (!blended || others.length === 0) return;
+    const other = drawView(drawings.of(others[Math.floor(pick * others.length)], e)!, view, imageSize);
+    for (let p = 0; p < size; p++) place[p] = (1 - share) * place[p] + share * other.data[p];
   });
   const data = new Uint8Array(pixels.buffer);
   const { pixelValues } = patchify({ width: imageSize, height: emoji.length * imageSize, data }, patches);

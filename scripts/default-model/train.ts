@@ -12,10 +12,10 @@ import { nodeEngines } from '../../src/platform/engines-node.ts';
 import { warmupCosine } from '../../src/train/schedule.ts';
 import { createTrainer } from '../../src/train/trainer.ts';
 import { freshVariables } from '../../src/train/weight-variables.ts';
-import { sidesOf } from './contrast.ts';
+import { lesson } from './contrast.ts';
 import { defaultConfig, IMAGE_SIZE } from './geometry.ts';
 import { MATERIAL_FOLDER, readMaterial } from './material.ts';
-import { emojiTargets, prototypeLoss, prototypes } from './prototypes.ts';
+import { prototypes } from './prototypes.ts';
 import { createSampler } from './sampler.ts';
 import { restoreState, saveState } from './train-state.ts';
 
@@ -23,8 +23,8 @@ const USAGE = `node --import tsx scripts/default-model/train.ts [options]
 
 Trains all weights of the default model from scratch, on what prepare.ts made. Stopped (Ctrl-C), it goes on where it was.
 
-  --updates N       of the whole run (default: 2000); the rate falls to zero at the last
-  --batch N         emoji of an update, each with two texts and a picture (default: 256)
+  --updates N       of the whole run (default: 3000); the rate falls to zero at the last
+  --batch N         emoji of an update, each with a text and a picture (default: 384)
   --rate X          peak learning rate (default: 0.001)
   --seed N          (default: 1)
   --device NAME     (default: tensorflow)
@@ -38,8 +38,8 @@ const SAVE_EVERY_MS = 120_000;
 async function train(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      updates: { type: 'string', default: '2000' },
-      batch: { type: 'string', default: '256' },
+      updates: { type: 'string', default: '3000' },
+      batch: { type: 'string', default: '384' },
       rate: { type: 'string', default: '0.001' },
       seed: { type: 'string', default: '1' },
       device: { type: 'string', default: 'tensorflow' },
@@ -98,10 +98,7 @@ async function train(): Promise<void> {
   while (trainer.optimizer.updates < total && !stop.signal.aborted) {
     const at = trainer.optimizer.updates;
     const batch = sample(at);
-    const report = await trainer.step({
-      sides: sidesOf(batch, tokenizer),
-      loss: prototypeLoss(vectors, emojiTargets(batch), TEMPERATURE),
-    });
+    const report = await trainer.step(lesson(batch, tokenizer, vectors, TEMPERATURE));
     bar.update(at + 1, total);
     await appendFile(join(folder, 'base.jsonl'), `${JSON.stringify({ ...report, ms: Date.now() })}\n`);
     if (performance.now() - saved > SAVE_EVERY_MS) await save();
