@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ops from '../kernels/index.ts';
 import { transposeWords } from '../kernels/linear/transpose-words.ts';
+import { widenInto } from '../weights/dtypes.ts';
+import { narrowToBf16, narrowToF16 } from '../weights/narrow.ts';
+import { decodeRows, encodeRows } from '../weights/quantization.ts';
 import { valueStream } from './make-checkpoint/random-values.ts';
 
 /** An op at a shape of the model: how to run it, and one value of its result worked out by hand in float64. */
@@ -10,8 +13,8 @@ export type KernelCase = {
   readonly byHand: (row: number, column: number) => number;
   /** Multiplications and additions, where that is what the time goes into. */
   readonly flops?: number;
-  /** A bare stock op of the same work, where the composed truth is no yardstick. */
-  readonly bare?: () => tf.Tensor;
+  /** The same work done otherwise, where the composed truth is no yardstick, and what it is. */
+  readonly beside?: { readonly what: string; readonly run: () => tf.Tensor };
 };
 
 const HEAD = 128;
@@ -61,11 +64,40 @@ export function linearCase(T: number, inSize: number, outSize: number): KernelCa
   return {
     name: `linear ${T}×${inSize}×${outSize}, LoRA 32`,
     run: () => ops.linear({ x: x.tensor, weight, bias: null, lora: [term] }),
-    bare: () => tf.matMul(x.tensor, w.tensor),
+    beside: { what: 'bare matMul', run: () => tf.matMul(x.tensor, w.tensor) },
     flops: 2 * T * (inSize * outSize + R * (inSize + outSize)),
     byHand: (t, o) =>
       sum(inSize, (i) => x.at(t, i) * w.at(i, o)) +
       0.5 * sum(R, (r) => sum(inSize, (i) => x.at(t, i) * a.at(i, r)) * b.at(r, o)),
+  };
+}
+
+/** T rows through a map whose weights are kept as a checkpoint of this precision has them, beside bfloat16 ones. */
+export function packedCase(
+  T: number,
+  inSize: number,
+  outSize: number,
+  precision: 'float16' | 'int8' | 'int4',
+): KernelCase {
+  const x = matrix('x', T, inSize);
+  const rows = values('w', outSize * inSize, 1 / Math.sqrt(inSize)); // [out, in]
+  const size = { outSize, inSize };
+  const float = (words: Uint16Array, dtype: 'BF16' | 'F16') =>
+    ops.matrixStore().packed({ bytes: new Uint8Array(words.buffer), dtype, ...size });
+  const bfloat16 = float(narrowToBf16(rows), 'BF16');
+  const weight =
+    precision === 'float16'
+      ? float(narrowToF16(rows), 'F16')
+      : ops.matrixStore().packed({ format: precision, rows: encodeRows(precision, rows, inSize), ...size });
+  if (precision === 'float16') widenInto(new Uint8Array(narrowToF16(rows).buffer), 'F16', rows);
+  else decodeRows(precision, encodeRows(precision, rows, inSize), inSize, rows);
+  const product = (weight: ops.Matrix) => () => ops.linear({ x: x.tensor, weight, bias: null, lora: [] });
+  return {
+    name: `${precision} linear ${T}×${inSize}×${outSize}`,
+    run: product(weight),
+    beside: { what: 'bfloat16', run: product(bfloat16) },
+    flops: 2 * T * inSize * outSize,
+    byHand: (t, o) => sum(inSize, (i) => x.at(t, i) * rows[o * inSize + i]),
   };
 }
 

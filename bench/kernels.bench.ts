@@ -8,6 +8,7 @@ import {
   type KernelCase,
   l2Case,
   linearCase,
+  packedCase,
   poolCase,
   rmsNormCase,
   ropeCase,
@@ -16,7 +17,7 @@ import {
 import { busyCores, checkClose, finished, inTurns, printLine, startBackend } from './measure.ts';
 
 // node --import tsx bench/kernels.bench.ts --device wasm
-// Each op at shapes of the published model, as it runs on this backend, beside its composed truth in the same run.
+// Each op at shapes of the published model, as it runs on this backend, beside its composed truth, or what else is named, in the same run.
 
 const flags = new Command('kernels.bench')
   .option('--device <name>', 'tensorflow, webgpu, wasm or cpu', 'wasm')
@@ -39,6 +40,11 @@ const cases = flags.tokens.split(',').flatMap((word): (() => KernelCase)[] => {
     () => linearCase(T, D, 256),
     () => linearCase(T, D, F),
     () => linearCase(T, F, D),
+    ...(['float16', 'int8', 'int4'] as const).flatMap((precision) => [
+      () => packedCase(T, D, D, precision),
+      () => packedCase(T, D, F, precision),
+      () => packedCase(T, F, D, precision),
+    ]),
     () => attentionCase([T], true),
     () => attentionCase(new Array(8).fill(T), true),
     () => attentionCase([T], false),
@@ -62,12 +68,14 @@ for (const make of cases) {
 async function benchKernel(kernel: KernelCase): Promise<void> {
   const error = await verify(kernel);
   const busy = await busyCores();
-  const bare = kernel.bare;
-  const yardstick = bare ? 'bare matMul' : 'composed';
+  const { what: yardstick, run: other } = kernel.beside ?? {
+    what: 'composed',
+    run: () => composed(kernel.run),
+  };
   const times = await inTurns(
     {
       op: () => finished(kernel.run),
-      yardstick: () => finished(bare ?? (() => composed(kernel.run))),
+      yardstick: () => finished(other),
     },
     { runs: flags.runs },
   );

@@ -1,9 +1,15 @@
+import type { AdapterFile } from '../weights/adapter-files.ts';
+import type { Checkpoint } from '../weights/checkpoint.ts';
+import { bytesPerElement } from '../weights/dtypes.ts';
+import { quantRowBytes } from '../weights/quantization.ts';
+import type { TensorEntry } from '../weights/safetensors.ts';
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
 import { DeviceError } from './errors.ts';
+import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
 import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
 
-/** How the linear maps are kept on the GPU. */
+/** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
 export const GPU_PRECISIONS: readonly GpuPrecision[] = ['float32', 'bfloat16', 'int8', 'int4'];
 
@@ -19,13 +25,18 @@ export type GpuPlan = {
   readonly total: number;
 };
 
+/** A checkpoint's weights on a GPU as they lie in its files. `precision`: what most of its matrices are, or were made for. */
+export type StoredWeights = { readonly precision: GpuPrecision; readonly bytes: number };
+
 export type GpuPlanInputs = {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
   readonly adapterCount: number;
   readonly adapterRank: number;
-  /** Bytes a value of the adapters. Default: 4 beside float32 weights, else the 2 of the checkpoint. */
+  /** Bytes a value of the adapters has in their files. Default: 2. Beside float32 weights adapters are float32 as well. */
   readonly adapterBytes?: 2 | 4;
+  /** The checkpoint itself, where it is known. */
+  readonly stored?: StoredWeights;
   readonly batches: readonly PlannedBatch[];
 };
 
@@ -33,22 +44,13 @@ export type GpuPlanInputs = {
 // each byte of tensors that the plan has alive. 16 texts of 64 tokens: 21.2 MB for 15.2; a page: 69.7 for 25.4.
 const HELD = { texts: 1.4, images: 2.75 };
 
-// One scale a row of int8, one for 32 neighbours of int4: the published kinds of symmetric quantisation.
-const GROUP = 32;
-
 /** Bytes of a row of `inSize` weights. Shaders read fours of values, so rows are padded to them. */
 export function gpuRowBytes(precision: GpuPrecision, inSize: number): number {
   const width = 4 * Math.ceil(inSize / 4);
-  switch (precision) {
-    case 'float32':
-      return 4 * width;
-    case 'bfloat16':
-      return 2 * width;
-    case 'int8':
-      return width + 4;
-    case 'int4':
-      return Math.ceil(inSize / GROUP) * (GROUP / 2 + 2);
-  }
+  if (precision === 'float32') return 4 * width;
+  if (precision === 'bfloat16') return 2 * width;
+  const { codes, scales } = quantRowBytes(precision, inSize);
+  return 4 * Math.ceil(codes / 4) + scales;
 }
 
 /**
@@ -72,19 +74,50 @@ export const weightBuffers = (
   precision: GpuPrecision,
   bindingLimit: number,
 ): readonly number[] =>
+  buffersOf(spec, bindingLimit, (leaf) => {
+    // The projector makes the vectors and the patch embedding the tokens of images: no later layer mends their errors.
+    const kept = leaf === spec.multiVectorProjector || leaf === spec.visual.patchEmbed;
+    return kept && precision !== 'float32' ? 'bfloat16' : precision;
+  });
+
+const buffersOf = (
+  spec: ModelSpec,
+  bindingLimit: number,
+  precisionOf: (leaf: LinearSpec) => GpuPrecision,
+): readonly number[] =>
   leavesOf(spec).flatMap((leaf) => {
     if (leaf.leaf === 'table') return [];
     if (leaf.leaf !== 'linear') return [4 * elements(leaf.shape)];
-    // The projector makes the vectors and the patch embedding the tokens of images: no later layer mends their errors.
-    const kept = leaf === spec.multiVectorProjector || leaf === spec.visual.patchEmbed;
-    const own = kept && precision !== 'float32' ? 'bfloat16' : precision;
-    const parts = bindingParts(leaf.outSize, gpuRowBytes(own, leaf.inSize), bindingLimit);
+    const parts = bindingParts(leaf.outSize, gpuRowBytes(precisionOf(leaf), leaf.inSize), bindingLimit);
     return leaf.bias ? [...parts, 4 * leaf.outSize] : parts;
   });
 
+/** What a checkpoint's weights take where none is widened. A quantised one may mix formats (quantize-plan.ts). */
+export function storedOnGpu(
+  spec: ModelSpec,
+  { entries, recipe }: Pick<Checkpoint, 'entries' | 'recipe'>,
+): StoredWeights {
+  const precisionOf = ({ name }: LinearSpec): GpuPrecision => {
+    const { quantized, dtype } = entries.get(`${name}.weight`) as TensorEntry;
+    return quantized?.format ?? (bytesPerElement(dtype) === 2 ? 'bfloat16' : 'float32');
+  };
+  const bytes = buffersOf(spec, Number.MAX_SAFE_INTEGER, precisionOf).reduce((sum, n) => sum + n, 0);
+  if (recipe) return { precision: recipe.precision === 'float16' ? 'bfloat16' : recipe.precision, bytes };
+  const wide = leavesOf(spec).some((l) => l.leaf === 'linear' && precisionOf(l) === 'float32');
+  return { precision: wide ? 'float32' : 'bfloat16', bytes };
+}
+
+/** Bytes of the widest value that an adapter's matrices have: float32 ones are not rounded. */
+export const adapterBytesOf = (files: readonly AdapterFile[]): 2 | 4 =>
+  files.every((file) =>
+    [...file.modules.values()].every(({ a, b }) => [a, b].every(({ dtype }) => bytesPerElement(dtype) === 2)),
+  )
+    ? 2
+    : 4;
+
 /** GPU memory of a model in every precision, largest first. */
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
-  const { config, spec, adapterCount, adapterRank, batches } = inputs;
+  const { config, spec, adapterCount, adapterRank, adapterBytes = 2, stored, batches } = inputs;
   const form = { packed: false, rank: adapterCount > 0 ? adapterRank : 0, fused: true };
   const needs = batches.map((batch) => {
     const work = activationBytes(config, spec, batch, form);
@@ -93,8 +126,11 @@ export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
   const { work, pool } = needs.reduce((a, b) => (a.work + a.pool >= b.work + b.pool ? a : b));
   const lora = adapterCount * loraParameterCount(spec, adapterRank);
   return GPU_PRECISIONS.map((precision) => {
-    const weights = weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
-    const adapters = lora * (inputs.adapterBytes ?? (precision === 'float32' ? 4 : 2));
+    const weights =
+      precision === stored?.precision && precision !== 'float32'
+        ? stored.bytes
+        : weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
+    const adapters = lora * (precision === 'float32' ? 4 : adapterBytes);
     return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
   });
 }

@@ -10,7 +10,7 @@ import { gpuDevice } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
-import { planGpu } from './gpu-plan.ts';
+import { adapterBytesOf, planGpu, storedOnGpu } from './gpu-plan.ts';
 import { gpuHasRoom, residenceWithRoom } from './gpu-room.ts';
 import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
@@ -68,12 +68,13 @@ export async function openEmbedder(
     const wanted = config.settings.residence;
     const chosen = chooseResidence(wanted, choice.backend, plans, free);
     const device = choice.backend === 'webgpu' ? gpuDevice() : null;
+    const stored = storedOnGpu(spec, checkpoint);
     const residence = device
       ? await residenceWithRoom({
           wanted,
           residence: chosen.residence,
-          stored: inputs.weightBytes > 2 ? 'float32' : 'bfloat16',
-          plans: planGpu(inputs),
+          stored: stored.precision,
+          plans: planGpu({ ...inputs, stored, adapterBytes: adapterBytesOf(files) }),
           hasRoom: (bytes) => gpuHasRoom(device, bytes),
         })
       : chosen.residence;

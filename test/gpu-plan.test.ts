@@ -7,14 +7,24 @@ import {
   type GpuPrecision,
   gpuRowBytes,
   planGpu,
+  storedOnGpu,
   weightBuffers,
 } from '../src/gpu-plan.ts';
 import { gpuHasRoom, type RoomQuestion, residenceWithRoom } from '../src/gpu-room.ts';
 import { PLANNED_BATCHES } from '../src/memory-plan.ts';
+import { parseModelConfig } from '../src/model-config.ts';
 import { modelSpec } from '../src/params.ts';
+import { openFolder } from '../src/platform/node-files.ts';
+import { openCheckpoint } from '../weights/checkpoint.ts';
+import { memoryTree } from '../weights/memory-source.ts';
+import { readJson } from '../weights/read-text.ts';
 import { BACKENDS, startBackend } from './support/backends.ts';
 import { GEOMETRIES, geometryConfig } from './support/geometries.ts';
+import { GOLDEN } from './support/golden.ts';
+import { quantized } from './support/quantized.ts';
 
+const goldenConfig = async () =>
+  parseModelConfig(await readJson(await openFolder(GOLDEN), 'config.json', {}));
 const config = geometryConfig(GEOMETRIES.published);
 const spec = modelSpec(config);
 const plan = (adapterCount: number, adapterBytes?: 2 | 4) => {
@@ -58,6 +68,30 @@ describe('GPU memory of the published model', () => {
     expect(held('int8')).toBeCloseTo(4.358, 2);
     expect(held('int4')).toBeCloseTo(2.846, 2);
   });
+});
+
+test('a checkpoint is planned as it is: int4 mixed with int8, adapters in float32', async () => {
+  const tiny = modelSpec(await goldenConfig());
+  const bytesOf = async (precision: 'float16' | 'int8' | 'int4', everywhere = false) => {
+    const { files } = await quantized({ precision, everywhere });
+    const stored = storedOnGpu(tiny, await openCheckpoint(memoryTree('made', files)));
+    expect(stored.precision).toBe(precision === 'float16' ? 'bfloat16' : precision);
+    return stored.bytes;
+  };
+  const planned = (precision: GpuPrecision) =>
+    weightBuffers(tiny, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
+  expect(await bytesOf('float16')).toBe(planned('bfloat16'));
+  expect(await bytesOf('int8')).toBe(planned('int8'));
+  expect(await bytesOf('int4', true)).toBe(planned('int4'));
+  const mixed = await bytesOf('int4');
+  expect(mixed).toBeGreaterThan(planned('int4'));
+  expect(mixed).toBeLessThan(planned('int8'));
+
+  const known = { config, spec, adapterCount: 1, adapterRank: 32, batches: PLANNED_BATCHES };
+  const of = (stored: { precision: GpuPrecision; bytes: number }) =>
+    planGpu({ ...known, adapterBytes: 4, stored }).map(({ precision, weights }) => [precision, weights]);
+  const general = planGpu(known).map(({ precision, weights }) => [precision, weights]);
+  expect(of({ precision: 'int4', bytes: 7 })).toEqual([...general.slice(0, 3), ['int4', 7]]);
 });
 
 test('rows are padded to fours; int8 has a scale a row, int4 one for 32 weights', () => {

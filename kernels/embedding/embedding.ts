@@ -8,7 +8,7 @@ import { InputError } from '../../src/errors.ts';
 export interface EmbeddingTable {
   readonly rows: number;
   readonly width: number;
-  readonly storage: 'float32' | 'bfloat16' | 'file';
+  readonly storage: 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int4' | 'file';
   readonly bytes: number;
   /** The rows of these ids.   ids: [T] → [T, D], owned by the caller. Ids are already checked. */
   gather(ids: Int32Array, signal?: AbortSignal): tf.Tensor2D | Promise<tf.Tensor2D>;

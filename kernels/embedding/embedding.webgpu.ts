@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { foursOf, type RowMatrix } from '../linear/webgpu-store.ts';
+import { elementOf, readFours, type Words } from '../linear/weight-layouts.ts';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { run } from '../webgpu/run.ts';
 import { forEachElement, oneLaneEach, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import type { EmbeddingTable } from './embedding.ts';
 
 /**
- * A table [V, D] on the GPU, kept as a matrix of the WebGPU store: bfloat16 words are widened as rows are read, and a table
+ * A table [V, D] on the GPU, kept as a matrix of the WebGPU store: 16-bit floats and integers are widened as rows are read, and a table
  * larger than one binding lies in parts. For a GPU with room for it: a host table costs the model nothing else.
  */
 export function rowTable(matrix: RowMatrix): EmbeddingTable {
@@ -39,25 +40,27 @@ export function rowTable(matrix: RowMatrix): EmbeddingTable {
 
 /** A lane copies four columns of a wanted row, where the bound part has it. */
 const gatherShader = shaderFamily<
-  RowMatrix['words'],
+  Words,
   Shader<'table' | 'ids', 'size' | 'fours' | 'width' | 'first' | 'part'>
 >(
   (words) => words,
   (words) => ({
     name: 'Embedding',
-    inputs: { table: words === 'bfloat16' ? 'vec2<u32>' : 'vec4<f32>', ids: 'u32' },
+    inputs: { table: elementOf(`${words}Rows`), ids: 'u32' },
     output: 'f32',
     uniforms: { size: 'u32', fours: 'u32', width: 'u32', first: 'u32', part: 'u32' },
-    code: forEachElement(`let t = i / u.fours;
+    code:
+      readFours('rowAt', `${words}Rows`, {
+        buffer: 'table',
+        fours: 'u.fours',
+        columns: 'u.width',
+        rows: 'u.part',
+      }) +
+      forEachElement(`let t = i / u.fours;
     let column = 4u * (i % u.fours);
     let row = ids[t] - u.first; // wraps to a large number below the part
     if (row >= u.part) { continue; }
-    let w = table[row * u.fours + i % u.fours];
-    ${
-      words === 'bfloat16'
-        ? 'let v = bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));'
-        : 'let v = w;'
-    }
+    let v = rowAt(row, i % u.fours);
     for (var j = 0u; j < min(4u, u.width - column); j++) { result[t * u.width + column + j] = v[j]; }`),
   }),
 );

@@ -1,7 +1,5 @@
-import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
-
-/** How the four values of one output, from column 4·c of its row on, lie in memory. */
-export type WeightLayout = 'bfloat16Rows' | 'float32Rows' | 'float32Columns';
+import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { elementOf, readFours, type WeightLayout } from './weight-layouts.ts';
 
 /** What is written into a shader of the product. All else is a uniform. */
 export type Variant = {
@@ -34,16 +32,11 @@ export type Uniform =
   | 'scale'
   | 'flags';
 
-const ELEMENTS: Readonly<Record<WeightLayout, Element>> = {
-  bfloat16Rows: 'vec2<u32>',
-  float32Rows: 'vec4<f32>',
-  float32Columns: 'f32',
-};
-
 /**
  * y = scale · act(x Wᵀ + low Bᵀ + bias), gated and added.   x: [rows, inSize], W: rows `first` … `first + part` of [outputs, inSize]
  * A low-rank term is nothing but more columns: after those of x and W come low = scale · act(x A) and B, in the same sums.
- * Every output is added up in the same order whatever the layout, so that bfloat16 and float32 give the same bits.
+ * Every output is added up in the same order whatever the layout, so that packed words and the float32
+ * values that they stand for give the same bits.
  */
 export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
   (v) => JSON.stringify(v),
@@ -51,9 +44,9 @@ export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
     name: 'Linear',
     inputs: {
       x: v.fours ? 'vec4<f32>' : 'f32',
-      weight: ELEMENTS[v.weight],
+      weight: elementOf(v.weight),
       low: 'vec4<f32>',
-      loraB: ELEMENTS[v.lora],
+      loraB: elementOf(v.lora),
       bias: 'f32',
       gate: 'f32',
       residual: 'f32',
@@ -102,30 +95,14 @@ fn inputAt(m : u32, c : u32) -> vec4<f32> {
 
 /** Four values of row n of the bound part, of W and then of B; zeros outside. */
 const weightCode = ({ weight, lora }: Variant): string => `
-fn loraAt(n : u32, c : u32) -> vec4<f32> {
-  ${readCode(lora, { buffer: 'loraB', fours: 'u.lowFours', columns: 'u.lowColumns', rows: 'u.outputs' })}
-}
+${readFours('loraAt', lora, { buffer: 'loraB', fours: 'u.lowFours', columns: 'u.lowColumns', rows: 'u.outputs' })}
+${readFours('ownAt', weight, { buffer: 'weight', fours: 'u.fours', columns: 'u.inSize', rows: 'u.part' })}
 fn weightAt(n : u32, c : u32) -> vec4<f32> {
   if (n >= u.part || c >= u.depth) { return vec4<f32>(); }
   if (c >= u.split) { return loraAt(u.first + n, c - u.split); }
   if (c >= u.fours) { return vec4<f32>(); }
-  ${readCode(weight, { buffer: 'weight', fours: 'u.fours', columns: 'u.inSize', rows: 'u.part' })}
+  return ownAt(n, c);
 }`;
-
-const readCode = (
-  layout: WeightLayout,
-  { buffer, fours, columns, rows }: Readonly<Record<'buffer' | 'fours' | 'columns' | 'rows', string>>,
-): string =>
-  ({
-    bfloat16Rows: `let w = ${buffer}[n * ${fours} + c];
-  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
-    float32Rows: `return ${buffer}[n * ${fours} + c];`,
-    float32Columns: `var v = vec4<f32>();
-  for (var i = 0u; i < 4u; i++) {
-    if (4u * c + i < ${columns}) { v[i] = ${buffer}[(4u * c + i) * ${rows} + n]; }
-  }
-  return v;`,
-  })[layout];
 
 /** Row n of the bound part gives column first + n of y. */
 const leaveCode = `

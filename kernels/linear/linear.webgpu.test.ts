@@ -2,23 +2,44 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gpuIdle } from '../../src/device-webgpu.ts';
+import { gpuRowBytes } from '../../src/gpu-plan.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
 import { widenInto } from '../../weights/dtypes.ts';
-import { narrowToBf16 } from '../../weights/narrow.ts';
+import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
+import { decodeRows, encodeRows, quantRowBytes } from '../../weights/quantization.ts';
 import { linear } from './linear.ts';
 import { float32Matrix, type Matrix } from './matrix.ts';
-import { matrixStore, type RawMatrix } from './matrix-store.ts';
+import { isQuantized, matrixStore, type RawMatrix } from './matrix-store.ts';
 import { isRows, type RowMatrix, webgpuStore } from './webgpu-store.ts';
+import type { Words } from './weight-layouts.ts';
 
-/** A matrix as checkpoints have it: bfloat16 [out, in]; and its values. */
-function checkpoint(outSize: number, inSize: number, seed: number, scale = 1 / Math.sqrt(inSize)) {
-  const words = narrowToBf16(gaussian(outSize * inSize, seed).map((v) => v * scale));
-  const bytes = new Uint8Array(words.buffer);
-  const values = new Float32Array(words.length);
-  widenInto(bytes, 'BF16', values);
-  return { raw: { bytes, dtype: 'BF16', outSize, inSize } satisfies RawMatrix, values };
+type Packing = Exclude<Words, 'float32'>;
+const PACKINGS: readonly Packing[] = ['bfloat16', 'float16', 'int8', 'int4'];
+
+type Values = { readonly scale?: number; readonly words?: Packing; readonly outliers?: boolean };
+
+/** A matrix as checkpoints have it, [out, in]; and the values that it stands for. */
+function checkpoint(
+  outSize: number,
+  inSize: number,
+  seed: number,
+  { scale = 1 / Math.sqrt(inSize), words = 'bfloat16', outliers = false }: Values = {},
+): { raw: RawMatrix; values: Float32Array } {
+  const values = gaussian(outSize * inSize, seed).map(
+    (v, i) => v * scale * (outliers && i % 37 === 5 ? 300 : 1),
+  );
+  if (words === 'int8' || words === 'int4') {
+    const rows = encodeRows(words, values, inSize);
+    decodeRows(words, rows, inSize, values);
+    return { raw: { format: words, rows, outSize, inSize }, values };
+  }
+  const [narrow, dtype] =
+    words === 'float16' ? [narrowToF16, 'F16' as const] : [narrowToBf16, 'BF16' as const];
+  const bytes = new Uint8Array(narrow(values).buffer);
+  widenInto(bytes, dtype, values);
+  return { raw: { bytes, dtype, outSize, inSize }, values };
 }
 
 /** x [T, in] · wᵀ, w: [out, in], in double precision. */
@@ -51,6 +72,9 @@ type Case = {
   readonly residual?: boolean;
   /** Size of the values of x. */
   readonly size?: number;
+  /** Of W. */
+  readonly words?: Packing;
+  readonly outliers?: boolean;
 };
 
 async function check({
@@ -62,9 +86,11 @@ async function check({
   gate = false,
   residual = false,
   size = 1,
+  words = 'bfloat16',
+  outliers,
 }: Case) {
   const x = gaussian(T * In, 1).map((v) => v * size);
-  const w = checkpoint(Out, In, 2);
+  const w = checkpoint(Out, In, 2, { words, outliers });
   const terms = ranks.map((R, i) => ({
     a: checkpoint(R, In, 10 + i),
     b: checkpoint(Out, R, 20 + i),
@@ -107,7 +133,7 @@ async function check({
       for (const t of [inputs.x, inputs.bias, inputs.gate, inputs.residual, y]) t?.dispose();
       return values;
     });
-  const what = `linear ${JSON.stringify({ T, In, Out, ranks, bias, gate, residual, size })}`;
+  const what = `linear ${JSON.stringify({ T, In, Out, ranks, bias, gate, residual, size, words, outliers })}`;
   const packed = await compute(store.packed);
   expectClose(packed, expected, { relativeToMax: 1e-5, what });
   const sameBits = (found: Float32Array, other: string) =>
@@ -115,7 +141,12 @@ async function check({
       true,
     );
   sameBits(await compute(store.float32), 'float32 rows');
-  const inParts = (raw: RawMatrix) => webgpuStore(4 * Math.ceil(raw.inSize / 4) * 2 * 5).packed(raw); // of five rows
+  const inParts = (raw: RawMatrix) => {
+    const rowBytes = isQuantized(raw)
+      ? gpuRowBytes(raw.format, raw.inSize)
+      : gpuRowBytes('bfloat16', raw.inSize);
+    return webgpuStore(5 * rowBytes).packed(raw); // of five rows
+  };
   sameBits(await compute(inParts, store.packed), 'matrices in parts');
   expectClose(await compute(inParts), expected, { relativeToMax: 1e-5, what: `${what}, B in parts` }); // added up otherwise
   // A tensor [in, out], as an adapter of plain numbers has it.
@@ -161,7 +192,21 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('linear on webgpu', { timeout: 300
     check({ T: 20, In: 300, Out: 70, ranks: [8], size }),
   );
 
-  test('any shape, any terms', () => {
+  test.each(
+    PACKINGS.flatMap((words) => [
+      { words, T: 1, In: 1, Out: 1, bias: true },
+      { words, T: 1, In: 2048, Out: 257, ranks: [32], residual: true },
+      { words, T: 2, In: 33, Out: 1, ranks: [1], outliers: true },
+      { words, T: 8, In: 1176, Out: 96, ranks: [16], gate: true },
+      { words, T: 31, In: 31, Out: 63, ranks: [3], bias: true, outliers: true },
+      { words, T: 33, In: 97, Out: 65, gate: true, residual: true },
+      { words, T: 65, In: 61, Out: 2049, ranks: [7] }, // large tiles
+      { words, T: 64, In: 129, Out: 131, size: 1e6, outliers: true },
+      { words, T: 40, In: 3420, Out: 160, bias: true, residual: true },
+    ]),
+  )('$words weights: $T × $In → $Out, $ranks', (one) => check(one));
+
+  test('any shape, any terms, any weights', () => {
     const seed = Date.now() % 2 ** 31;
     console.log(`linear on webgpu: random shapes with seed ${seed}`);
     return fc.assert(
@@ -174,10 +219,12 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('linear on webgpu', { timeout: 300
           bias: fc.boolean(),
           gate: fc.boolean(),
           residual: fc.boolean(),
+          words: fc.constantFrom(...PACKINGS),
+          outliers: fc.boolean(),
         }),
         check,
       ),
-      { numRuns: 20, seed },
+      { numRuns: 30, seed },
     );
   });
 });
@@ -195,21 +242,29 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('matrices on webgpu', () => {
       (_, i) => values[(i % rows) * columns + Math.floor(i / rows)],
     );
 
-  test.each([
-    { Out: 7, In: 12 },
-    { Out: 12, In: 7 },
-    { Out: 1, In: 1 },
-  ])(
-    '[$Out, $In] is lent as [in, out], the same whole and in parts, packed and float32',
-    async ({ Out, In }) => {
-      const { raw, values } = checkpoint(Out, In, 1, 1e30);
-      for (const limit of [1 << 20, 64]) {
+  test.each(
+    PACKINGS.flatMap((words) => [
+      { words, Out: 7, In: 12 },
+      { words, Out: 12, In: 7 },
+      { words, Out: 13, In: 67 },
+      { words, Out: 1, In: 1 },
+    ]),
+  )(
+    '$words [$Out, $In] is lent as [in, out], the same whole and in parts, packed and float32',
+    async ({ words, Out, In }) => {
+      const scale = words === 'bfloat16' || words === 'int8' ? 1e30 : 1e3;
+      const { raw, values } = checkpoint(Out, In, 1, { words, scale });
+      for (const limit of [1 << 20, 128]) {
         for (const kind of ['packed', 'float32'] as const) {
+          const rowBytes = gpuRowBytes(
+            kind === 'float32' ? kind : words === 'float16' ? 'bfloat16' : words,
+            In,
+          );
           await expectNoLeak(async () => {
             const matrix = webgpuStore(limit)[kind](raw) as RowMatrix;
-            expect(matrix.parts.length).toBe(
-              Math.ceil(Out / Math.max(1, Math.floor(limit / (matrix.bytes / Out)))),
-            );
+            expect(matrix.words).toBe(kind === 'packed' ? words : 'float32');
+            expect(matrix.parts.length).toBe(Math.ceil(Out / Math.max(1, Math.floor(limit / rowBytes))));
+            expect(matrix.bytes / (Out * rowBytes)).toBeCloseTo(1, 0);
             const lent = tf.tidy(() => tf.clone(matrix.dense()));
             expect(lent.shape).toEqual([In, Out]);
             expect(await lent.data()).toEqual(transpose(values, Out, In));
@@ -220,6 +275,41 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('matrices on webgpu', () => {
       }
     },
   );
+
+  test('every float16 word is the number that it is elsewhere, the smallest too', async () => {
+    const words = Uint16Array.from({ length: 1 << 16 }, (_, i) => i).filter((w) => (w & 0x7c00) !== 0x7c00);
+    const raw: RawMatrix = {
+      bytes: new Uint8Array(words.buffer),
+      dtype: 'F16',
+      outSize: words.length / 1024,
+      inSize: 1024,
+    };
+    const expected = new Float32Array(words.length);
+    widenInto(raw.bytes, 'F16', expected);
+    const matrix = webgpuStore(1 << 20).packed(raw);
+    const lent = tf.tidy(() => tf.clone(matrix.dense()));
+    expect(await lent.data()).toEqual(transpose(expected, raw.outSize, 1024));
+    tf.dispose(lent);
+    matrix.dispose();
+  });
+
+  test('bytes go to the buffer as they lie in the file, large matrices in steps', async () => {
+    // 17 MB of codes and, of an odd number of rows, scales that do not fill their last word
+    const [outSize, inSize] = [1063, 32 * 1001];
+    const { codes, scales } = quantRowBytes('int4', inSize);
+    const rows = {
+      codes: new Uint8Array(outSize * codes).map((_, i) => (i * 167) >> 3),
+      scales: new Uint8Array(narrowToF16(gaussian((outSize * scales) / 2, 3)).buffer),
+    };
+    const matrix = webgpuStore(1 << 27).packed({ format: 'int4', rows, outSize, inSize }) as RowMatrix;
+    expect(matrix.parts.length).toBe(1);
+    const found = Buffer.from(((await matrix.parts[0].tensor.data()) as Int32Array).buffer);
+    expect(found.subarray(0, rows.codes.length).equals(Buffer.from(rows.codes.buffer))).toBe(true);
+    const behind = found.subarray(rows.codes.length);
+    expect(behind.length).toBe(4 * Math.ceil(rows.scales.length / 4));
+    expect(behind.subarray(0, rows.scales.length).equals(Buffer.from(rows.scales.buffer))).toBe(true);
+    matrix.dispose();
+  });
 
   test('every bfloat16 word widens to its own bits', async () => {
     const words = Uint16Array.from({ length: 1 << 16 }, (_, i) => i);

@@ -2,17 +2,10 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
-import {
-  COLUMNS,
-  DEEP,
-  Flag,
-  linearShader,
-  SIDE,
-  type Variant,
-  type WeightLayout,
-} from './linear-shaders.ts';
+import { COLUMNS, DEEP, Flag, linearShader, SIDE, type Variant } from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
-import { foursOf, isRows } from './webgpu-store.ts';
+import { foursOf, isRows, layoutOf } from './webgpu-store.ts';
+import type { WeightLayout } from './weight-layouts.ts';
 
 /**
  * One dispatch for low = scale · act(x A), one for everything else: product, low-rank term, bias, gate, residual. Of several
@@ -113,7 +106,7 @@ function stored(matrix: Matrix): Stored {
   if (!isRows(matrix)) {
     return { layout: 'float32Columns', parts: [{ first: 0, count: matrix.outSize, tensor: matrix.dense() }] };
   }
-  return { layout: matrix.words === 'bfloat16' ? 'bfloat16Rows' : 'float32Rows', parts: matrix.parts };
+  return { layout: layoutOf(matrix), parts: matrix.parts };
 }
 
 const FEW_ROWS = 8;

@@ -13,8 +13,8 @@ export interface Matrix {
   /** Bytes that stay occupied between calls. */
   readonly bytes: number;
   /**
-   * The matrix as float32 [in, out]. A resident tensor is returned as it is; a packed one is widened into a new tensor,
-   * which the enclosing tidy frees. Call inside a tidy and never dispose the result.
+   * The matrix as float32 [in, out]. A tensor held in this form is returned as it is; of any other storage a new tensor is
+   * made, which the enclosing tidy frees. Call inside a tidy and never dispose the result.
    */
   dense(): tf.Tensor2D;
   /** Replaces the matrix by `f` of it, as merging an adapter does. Only where it is kept as float32. */

@@ -6,6 +6,7 @@ import { checkFit } from '../../weights/fit.ts';
 import type { QuantizationRecipe } from '../../weights/quantization-recipe.ts';
 import { readJson } from '../../weights/read-text.ts';
 import { storedBytes } from '../../weights/safetensors.ts';
+import { adapterBytesOf, type GpuPlanInputs, storedOnGpu } from '../gpu-plan.ts';
 import { type PlanInputs, storedSizes } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { checkpointTensors, modelSpec, parameterCount } from '../params.ts';
@@ -37,6 +38,8 @@ export type CheckpointSummary = {
   readonly stored: Readonly<Record<string, number>>;
   /** The same for each element of matrices and table. */
   readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes'>;
+  /** What weights and adapters are on a GPU where nothing is widened. */
+  readonly onGpu: Required<Pick<GpuPlanInputs, 'stored' | 'adapterBytes'>>;
   /** How it was quantised, if it was. */
   readonly quantization: QuantizationRecipe | null;
   readonly adapters: readonly AdapterSummary[];
@@ -59,7 +62,8 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     const type = entry.quantized?.format ?? entry.dtype;
     stored[type] = (stored[type] ?? 0) + storedBytes(entry);
   }
-  const adapters = summarizeAdapters(await listAdapterFiles(tree, { taskNames: config.taskNames, signal }));
+  const adapterFiles = await listAdapterFiles(tree, { taskNames: config.taskNames, signal });
+  const adapters = summarizeAdapters(adapterFiles);
   const total = parameterCount(spec);
   return {
     model: tree.name,
@@ -74,6 +78,7 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     tensors: expected.length,
     stored,
     sizes: storedSizes(spec, checkpoint.entries),
+    onGpu: { stored: storedOnGpu(spec, checkpoint), adapterBytes: adapterBytesOf(adapterFiles) },
     quantization: checkpoint.recipe,
     adapters,
     memory: memoryOf(adapters.reduce((sum, a) => sum + a.parameters, total)),

@@ -1,6 +1,6 @@
 import type { PlannedBatch } from '../activation-plan.ts';
 import type { BackendName } from '../device-engine.ts';
-import { type GpuPlan, planGpu } from '../gpu-plan.ts';
+import { type GpuPlan, type GpuPlanInputs, planGpu } from '../gpu-plan.ts';
 import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planMemory } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
@@ -34,7 +34,7 @@ type Measures = {
   readonly adapterCount: number;
   readonly adapterRank: number;
   readonly tokenizerTokens: number;
-};
+} & Pick<GpuPlanInputs, 'stored' | 'adapterBytes'>;
 
 /** For a checkpoint that is here. */
 export const predictCheckpoint = (
@@ -49,6 +49,7 @@ export const predictCheckpoint = (
     { backend, free, batches },
     {
       ...s.sizes,
+      ...s.onGpu,
       adapterCount: s.adapters.length,
       adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
       tokenizerTokens: s.tokenizer.tokens,

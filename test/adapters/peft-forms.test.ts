@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { float32Matrix } from '../../kernels/index.ts';
+import { float32Matrix, type Matrix } from '../../kernels/index.ts';
 import { combineAdapters } from '../../src/adapters/combine/combine-adapters.ts';
 import { compareAdapters } from '../../src/adapters/inspect/compare-adapters.ts';
 import { inspectAdapter } from '../../src/adapters/inspect/inspect-adapter.ts';
@@ -84,7 +84,7 @@ onEveryBackend(() => {
           const { weight, bias } = merge.params[map];
           const rows = await forms.get(`merged/${name}/${map}.weight`); // [out, in]
           const turned = rows.map((_, i) => rows[(i % outSize) * inSize + Math.floor(i / outSize)]);
-          expectClose(await weight.dense().data(), turned, { relativeToMax: 1e-6, what: `merged ${map}` });
+          expectClose(await valuesOf(weight), turned, { relativeToMax: 1e-6, what: `merged ${map}` });
           const key = `merged/${name}/${map}.bias`;
           expect(bias !== null).toBe(forms.has(key));
           if (bias) expectClose(await bias.data(), await forms.get(key), { relativeToMax: 1e-6, what: key });
@@ -119,8 +119,15 @@ onEveryBackend(() => {
 
 async function weightsOf(params: Base['params']): Promise<ReadonlyMap<string, Float32Array>> {
   const values = new Map<string, Float32Array>();
-  for (const [name, { weight }] of Object.entries(params))
-    values.set(name, Float32Array.from(await weight.dense().data()));
+  for (const [name, { weight }] of Object.entries(params)) values.set(name, await valuesOf(weight));
+  return values;
+}
+
+/** Read from a copy of ours: what a matrix lends may be its own tensor, or one that only a tidy frees. */
+async function valuesOf(weight: Matrix): Promise<Float32Array> {
+  const lent = tf.tidy(() => tf.clone(weight.dense()));
+  const values = Float32Array.from(await lent.data());
+  lent.dispose();
   return values;
 }
 
