@@ -1,5 +1,6 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
+import { noteOffers } from '../kernels/webgpu/offers.ts';
 import { forgetBindGroups } from '../kernels/webgpu/run.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
@@ -79,6 +80,7 @@ async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
     return running;
   }
   const device = await requestDevice(adapter);
+  noteOffers(device, adapter.info);
   watch(device);
   if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu'); // the stock one, or ours whose device was lost
   const backend = new WebGPUBackend(device, adapter.info);

@@ -1,6 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
+import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
+import { kernelSettings } from '../webgpu/settings.ts';
+import { halfInput, weightSizes } from './half-rows.ts';
+import { halfTilesShader } from './half-tiles.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
 import {
   COLUMNS,
@@ -12,6 +16,9 @@ import {
   type WeightLayout,
 } from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
+import { MATRIX_COLUMNS, matrixPlanOf, matrixTilesShader } from './matrix-tiles.ts';
+import { subgroupRowsShader } from './subgroup-rows.ts';
+import { chooseWay } from './variant-choice.ts';
 import { foursOf, isRows } from './webgpu-store.ts';
 
 /**
@@ -56,49 +63,69 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const { layout, parts } = stored(weight);
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
   const plan = planOf(rows, outputs); // one for all parts: another would add up in another order
-  const side = plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+  const { device } = webgpuBackend();
+  const offers = offersOf(device);
+  const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, device.limits) : null;
+  const way = chooseWay({ plan, rows, offers, matrixPlan }, kernelSettings());
+  const side =
+    way === 'matrix' && matrixPlan
+      ? [MATRIX_COLUMNS, matrixPlan.rows]
+      : plan.kind === 'rows'
+        ? [COLUMNS, plan.rows]
+        : [SIDE * plan.per, SIDE * plan.per];
   const fours = foursOf(weight.inSize);
   const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
   const lowFours = term ? foursOf(term.a.outSize) : 0;
   const nothing = constant(new Int32Array(4)); // something must be bound where nothing is read
   const flags =
     (bias ? Flag.bias : 0) | (relu ? Flag.relu : 0) | (gate ? Flag.gate : 0) | (residual ? Flag.residual : 0);
+  const variant: Variant = {
+    plan,
+    weight: layout,
+    lora: loraB ? loraB.layout : layout,
+    fours: x.shape[1] % 4 === 0,
+  };
+  const uniforms = {
+    rows,
+    inSize: weight.inSize,
+    fours,
+    split,
+    depth: lowFours > 0 ? split + lowFours : fours,
+    outputs,
+    first: 0,
+    part: 0,
+    padding: 0,
+    lowFours,
+    lowColumns: term ? term.a.outSize : 0,
+    scale,
+    flags,
+  };
+  const halfX =
+    way === 'half' || way === 'matrix' ? halfInput(variant, { x, low: low ?? nothing }, uniforms) : null;
   for (const [i, { first, count, tensor }] of parts.entries()) {
     const padding = i === parts.length - 1 ? outputs - weight.outSize : 0;
-    run({
-      shader: linearShader({
-        plan,
-        weight: layout,
-        lora: loraB ? loraB.layout : layout,
-        fours: x.shape[1] % 4 === 0,
-      }),
-      inputs: {
-        x,
-        weight: tensor,
-        low: low ?? nothing,
-        loraB: loraB ? loraB.parts[0].tensor : tensor,
-        bias: bias ?? nothing,
-        gate: gate ?? nothing,
-        residual: residual ?? nothing,
-      },
-      uniforms: {
-        rows,
-        inSize: weight.inSize,
-        fours,
-        split,
-        depth: lowFours > 0 ? split + lowFours : fours,
-        outputs,
-        first,
-        part: count,
-        padding,
-        lowFours,
-        lowColumns: term ? term.a.outSize : 0,
-        scale,
-        flags,
-      },
-      workgroups: [Math.ceil((count + padding) / side[0]), Math.ceil(rows / side[1])],
-      output: y,
-    });
+    const own = { ...uniforms, first, part: count, padding };
+    const b = loraB ? loraB.parts[0].tensor : tensor;
+    const inputs = {
+      weight: tensor,
+      loraB: b,
+      bias: bias ?? nothing,
+      gate: gate ?? nothing,
+      residual: residual ?? nothing,
+    };
+    const workgroups = [Math.ceil((count + padding) / side[0]), Math.ceil(rows / side[1])] as const;
+    const rest = { uniforms: own, workgroups, output: y };
+    if (halfX) {
+      const shader =
+        way === 'matrix' && matrixPlan
+          ? matrixTilesShader({ variant, plan: matrixPlan })
+          : halfTilesShader(variant);
+      const sizes = weightSizes(variant, { weight: tensor, loraB: b }, own);
+      run({ shader, inputs: { ...inputs, x: halfX, sizes }, ...rest });
+    } else {
+      const shader = way === 'subgroups' ? subgroupRowsShader(variant) : linearShader(variant);
+      run({ shader, inputs: { ...inputs, x, low: low ?? nothing }, ...rest });
+    }
   }
   return y;
 }
