@@ -1,24 +1,15 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
-import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
 import { halfInput, weightSizes } from './half-rows.ts';
 import { halfTilesShader } from './half-tiles.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
-import {
-  COLUMNS,
-  DEEP,
-  Flag,
-  linearShader,
-  SIDE,
-  type Variant,
-  type WeightLayout,
-} from './linear-shaders.ts';
+import { DEEP, Flag, linearShader, type Variant, type WeightLayout } from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
-import { MATRIX_COLUMNS, matrixPlanOf, matrixTilesShader } from './matrix-tiles.ts';
+import { matrixTilesShader } from './matrix-tiles.ts';
 import { subgroupRowsShader } from './subgroup-rows.ts';
-import { chooseWay } from './variant-choice.ts';
+import { chooseWay, possibleHere, sideOf } from './variant-choice.ts';
 import { foursOf, isRows } from './webgpu-store.ts';
 
 /**
@@ -62,17 +53,10 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const loraB = term && stored(term.b);
   const { layout, parts } = stored(weight);
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
-  const plan = planOf(rows, outputs); // one for all parts: another would add up in another order
-  const { device } = webgpuBackend();
-  const offers = offersOf(device);
-  const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, device.limits) : null;
-  const way = chooseWay({ plan, rows, offers, matrixPlan }, kernelSettings());
-  const side =
-    way === 'matrix' && matrixPlan
-      ? [MATRIX_COLUMNS, matrixPlan.rows]
-      : plan.kind === 'rows'
-        ? [COLUMNS, plan.rows]
-        : [SIDE * plan.per, SIDE * plan.per];
+  const possible = possibleHere(rows, outputs); // one for all parts: another would add up in another order
+  const { plan, matrixPlan } = possible;
+  const way = chooseWay(possible, kernelSettings());
+  const side = sideOf(possible, way);
   const fours = foursOf(weight.inSize);
   const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
   const lowFours = term ? foursOf(term.a.outSize) : 0;
@@ -141,19 +125,4 @@ function stored(matrix: Matrix): Stored {
     return { layout: 'float32Columns', parts: [{ first: 0, count: matrix.outSize, tensor: matrix.dense() }] };
   }
   return { layout: matrix.words === 'bfloat16' ? 'bfloat16Rows' : 'float32Rows', parts: matrix.parts };
-}
-
-const FEW_ROWS = 8;
-const FEW_OUTPUTS = 64; // a LoRA's A: tiles would leave most of a GPU idle
-const ROWS_TOGETHER = 4;
-const LARGE_TILE = 8;
-const SMALL_TILE = 4;
-const ENOUGH_WORKGROUPS = 32;
-
-function planOf(rows: number, outputs: number): Variant['plan'] {
-  if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
-    return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
-  const side = SIDE * LARGE_TILE;
-  const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
-  return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
 }

@@ -66,6 +66,8 @@ function mainCode({ shape: { M, N, K }, lanes, rows }: MatrixPlan): string {
   const across = count(PART_COLUMNS / N);
   const fours = DEEP / 4;
   const strip = M * PART_COLUMNS; // results of a part that leave together
+  // Zeros are written out: in a second round Dawn's variables of this kind still hold the sums of the first.
+  const zeros = `subgroup_matrix_result<f32, ${N}, ${M}>(0)`;
   const all = (rows: readonly number[], line: (i: number) => string): string =>
     rows.map(line).join('\n      ');
   const stage = (to: string, length: number, four: string): string => `
@@ -110,7 +112,7 @@ fn main(
     let part = min(own, ${PARTS - 1}u);
     let rowsAt = (part / 2u) * ${partRows * STRIDE}u;
     let columnsAt = (part % 2u) * ${PART_COLUMNS * STRIDE}u;
-    ${all(down, (i) => across.map((j) => `var s${i}_${j} : subgroup_matrix_result<f32, ${N}, ${M}>;`).join(' '))}
+    ${all(down, (i) => across.map((j) => `var s${i}_${j} = ${zeros};`).join(' '))}
     for (var k = 0u; k < u.depth; k += ${fours}u) {${stage('inputs', rows, 'halfInputAt(m0 + row, k + c)')}${stage('weights', MATRIX_COLUMNS, 'halfWeightAt(n0 + row, k + c)')}
       workgroupBarrier();
       for (var c = 0u; c < ${DEEP}u; c += ${K}u) {

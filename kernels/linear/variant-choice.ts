@@ -1,7 +1,8 @@
-import type { Offers } from '../webgpu/offers.ts';
+import { webgpuBackend } from '../webgpu/backend.ts';
+import { type Offers, offersOf } from '../webgpu/offers.ts';
 import type { KernelSettings, Way } from '../webgpu/settings.ts';
-import type { Variant } from './linear-shaders.ts';
-import type { MatrixPlan } from './matrix-tiles.ts';
+import { COLUMNS, SIDE, type Variant } from './linear-shaders.ts';
+import { MATRIX_COLUMNS, type MatrixPlan, matrixPlanOf } from './matrix-tiles.ts';
 
 /**
  * Which way a product goes, first choice first, by plan and rows of x (the first line that fits). Measured by
@@ -37,4 +38,34 @@ export function chooseWay(possible: Possible, settings: KernelSettings): Way {
   if (settings.prefer && ways.includes(settings.prefer)) return settings.prefer;
   const line = TABLE.find(({ plan, rowsUpTo }) => plan === possible.plan.kind && possible.rows <= rowsUpTo);
   return line?.ways.find((way) => ways.includes(way)) ?? 'plain';
+}
+
+/** What may become of a product [rows, …] → [rows, outputs] on the GPU that computes. */
+export function possibleHere(rows: number, outputs: number): Possible {
+  const { device } = webgpuBackend();
+  const offers = offersOf(device);
+  const plan = planOf(rows, outputs);
+  const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, device.limits) : null;
+  return { plan, rows, offers, matrixPlan };
+}
+
+/** Outputs and rows of a workgroup. */
+export function sideOf({ plan, matrixPlan }: Possible, way: Way): readonly [outputs: number, rows: number] {
+  if (way === 'matrix' && matrixPlan) return [MATRIX_COLUMNS, matrixPlan.rows];
+  return plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+}
+
+const FEW_ROWS = 8;
+const FEW_OUTPUTS = 64; // a LoRA's A: tiles would leave most of a GPU idle
+const ROWS_TOGETHER = 4;
+const LARGE_TILE = 8;
+const SMALL_TILE = 4;
+const ENOUGH_WORKGROUPS = 32;
+
+function planOf(rows: number, outputs: number): Variant['plan'] {
+  if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
+    return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
+  const side = SIDE * LARGE_TILE;
+  const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
+  return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
 }

@@ -4,16 +4,16 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gpuIdle } from '../../src/device-webgpu.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
-import { checkGpu } from '../../test/support/gpu.ts';
+import { checkGpu, shadersOf } from '../../test/support/gpu.ts';
 import { narrowToBf16 } from '../../weights/narrow.ts';
 import { composed } from '../registry.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
-import { offersOf } from '../webgpu/offers.ts';
+import { noteOffers, offersOf } from '../webgpu/offers.ts';
 import { useKernels, type Way } from '../webgpu/settings.ts';
 import { linear } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { matrixStore, type RawMatrix } from './matrix-store.ts';
-import { matrixPlanOf } from './matrix-tiles.ts';
+import { possibleHere, waysOf } from './variant-choice.ts';
 import { webgpuStore } from './webgpu-store.ts';
 
 type Case = {
@@ -37,23 +37,6 @@ const SHADERS: Readonly<Record<Way, string>> = {
   half: 'Linear (half)',
   matrix: 'Linear (matrix)',
 };
-
-/** Names of the shaders that run meanwhile. */
-async function shadersOf(f: () => Promise<void>): Promise<ReadonlySet<string>> {
-  const pass = GPUComputePassEncoder.prototype;
-  const { setPipeline } = pass;
-  const names = new Set<string>();
-  pass.setPipeline = function (pipeline) {
-    names.add(pipeline.label);
-    return setPipeline.call(this, pipeline);
-  };
-  try {
-    await f();
-  } finally {
-    pass.setPipeline = setPipeline;
-  }
-  return names;
-}
 
 const raw = (outSize: number, inSize: number, seed: number, scale: number): RawMatrix => {
   const words = narrowToBf16(gaussian(outSize * inSize, seed).map((v) => v * scale));
@@ -95,7 +78,7 @@ async function check(way: Way, one: Case, relativeToMax: number): Promise<void> 
           y.dispose();
         }
       });
-      expect([...names], what).toContain(SHADERS[way]);
+      expect(names, what).toContain(SHADERS[way]);
     } finally {
       useKernels(before);
     }
@@ -150,11 +133,8 @@ describe.skipIf(!BACKENDS.includes('webgpu')).each(WAYS)(
     let there = true;
     beforeAll(async () => {
       await startBackend('webgpu');
-      const { device } = webgpuBackend();
-      there =
-        way === 'matrix'
-          ? matrixPlanOf(offersOf(device), 64, device.limits) !== null
-          : needs === '' || device.features.has(needs as GPUFeatureName);
+      const [{ T, Out }] = cases;
+      there = waysOf(possibleHere(T, Out), { half: true, prefer: null }).includes(way);
       if (!there) console.warn(`NOT RUN, linear on webgpu, ${way}: the GPU does not offer ${needs}`);
     });
     afterEach(async () => {
@@ -191,6 +171,43 @@ describe.skipIf(!BACKENDS.includes('webgpu')).each(WAYS)(
         ),
         { numRuns: 15, seed },
       );
+    });
+  },
+);
+
+// Subgroups are as large as the driver likes, between two bounds. With other bounds said, a workgroup holds fewer subgroups
+// than parts of a tile, or more.
+describe.skipIf(!BACKENDS.includes('webgpu'))(
+  'subgroup matrices where subgroups are not of the usual size',
+  () => {
+    beforeAll(() => startBackend('webgpu'));
+    afterEach(async () => {
+      await gpuIdle();
+      await checkGpu();
+    });
+
+    test.each([
+      { least: 0.25, most: 0.5, what: 'larger: two subgroups for four parts' },
+      { least: 1, most: 4, what: 'smaller: sixteen for four' },
+    ])('$what', { timeout: 300_000 }, async ({ least, most }) => {
+      const { device } = webgpuBackend();
+      const offers = offersOf(device);
+      const { subgroups, matrices } = offers;
+      if (!subgroups || matrices.length === 0 || subgroups.least !== subgroups.most) {
+        return console.warn(
+          'NOT RUN: the GPU does not offer subgroup matrices, or subgroups of several sizes',
+        );
+      }
+      const size = subgroups.most;
+      noteOffers(device, { ...offers, subgroups: { least: least * size, most: most * size } });
+      try {
+        const lanes = possibleHere(64, 100).matrixPlan?.lanes;
+        expect(lanes).toBe(most < 1 ? 2 * size : 16 * size);
+        await check('matrix', { T: 70, In: 100, Out: 150, ranks: [8], bias: true, gate: true }, 2e-3);
+        await check('matrix', { T: 20, In: 64, Out: 70, residual: true }, 2e-3);
+      } finally {
+        noteOffers(device, offers);
+      }
     });
   },
 );

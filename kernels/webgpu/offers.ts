@@ -18,8 +18,8 @@ type AdapterInfo = GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<
 const known = new WeakMap<GPUDevice, Offers>();
 
 /** Keeps what the adapter said of the device that it gave: Dawn's `device.adapterInfo` has no matrix shapes. */
-export function noteOffers(device: GPUDevice, info: GPUAdapterInfo): void {
-  known.set(device, offersFrom(device.features, info));
+export function noteOffers(device: GPUDevice, offers: Offers): void {
+  known.set(device, offers);
 }
 
 export function offersOf(device: GPUDevice): Offers {
