@@ -5,7 +5,7 @@ import { WAYS, type Way } from '../kernels/webgpu/settings.ts';
 import { cellTable } from '../src/cli/cell-table.ts';
 import { trimBufferPool } from '../src/device-webgpu.ts';
 import { busyCores, printLine, startBackend, timesOf } from './measure.ts';
-import { flopsOf, PRODUCTS, timeWays } from './variant-cases.ts';
+import { flopsOf, productsOf, timeWays } from './variant-cases.ts';
 
 // node --import tsx bench/variants.bench.ts
 // The products of a published decoder block on WebGPU, in every way that the device has for them: what
@@ -20,6 +20,8 @@ const flags = new Command('variants.bench')
   )
   .parse()
   .opts<{ rows: string; runs: number; ort?: string }>();
+
+const PRODUCTS = productsOf(2048, 256, 11008);
 
 const where = await startBackend('webgpu');
 const table: (string | number | null)[][] = [];
