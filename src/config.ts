@@ -17,12 +17,18 @@ export const DEVICE_NAMES: readonly DeviceName[] = ['auto', 'cuda', 'tensorflow'
 export type Residence = 'auto' | 'float32' | 'bfloat16' | 'streamed';
 export const RESIDENCES: readonly Residence[] = ['auto', 'float32', 'bfloat16', 'streamed'];
 
+/** How products are computed on WebGPU (kernels/webgpu/settings.ts). */
+export type KernelVariant = 'auto' | 'plain' | 'subgroups' | 'half' | 'matrix';
+export const KERNEL_VARIANTS: readonly KernelVariant[] = ['auto', 'plain', 'subgroups', 'half', 'matrix'];
+
 /** Every setting, with its meaning. What a call does not say comes from here. */
 export type Settings = {
   /** Where to compute. `auto` takes the best that is there and says why. */
   readonly device: DeviceName;
   /** Arithmetic of the model. `null`: the device's policy. */
   readonly compute: 'float32' | 'float16' | null;
+  /** Which shaders multiply on WebGPU, where device and `compute` allow them. `auto`: as measured (bench/README.md). */
+  readonly kernelVariant: KernelVariant;
   /**
    * Where weights live: all as float32, all as the checkpoint has them (bfloat16, or quantised), or one block at a time from
    * disk. `auto` looks at free memory.
@@ -55,6 +61,7 @@ export type Settings = {
 export const DEFAULT_SETTINGS: Settings = Object.freeze({
   device: 'auto',
   compute: null,
+  kernelVariant: 'auto',
   residence: 'auto',
   threads: null,
   task: null,
@@ -97,6 +104,7 @@ const wordMap = (v: unknown): string | null =>
 const CHECKS: { readonly [K in keyof Settings]: (v: unknown) => string | null } = {
   device: oneOf(DEVICE_NAMES),
   compute: orNull(oneOf(['float32', 'float16'])),
+  kernelVariant: oneOf(KERNEL_VARIANTS),
   residence: oneOf(RESIDENCES),
   threads: orNull(wholeUpTo(64)),
   task: orNull(word),

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { type KernelSettings, useKernels } from '../kernels/webgpu/settings.ts';
 import { gpuDevice, gpuIdle, gpuLosses, noteGpuError, takeGpuErrors } from './device-webgpu.ts';
 import { DeviceError, DeviceLostError } from './errors.ts';
 import { Turns } from './turns.ts';
@@ -17,14 +18,20 @@ export const gpuGone = (life: number | null): boolean => life !== null && life !
 /**
  * Runs a call that computes, and is done when the GPU is. Calls on one device wait for each other: its errors do not say whose
  * they are. Not to be nested. Without WebGPU it only runs `f`.
+ * `kernels`: how its shaders compute; without them, in float32.
  * @throws DeviceError when the GPU refused anything meanwhile: the result may be zeros
  * @throws DeviceLostError when the device was lost meanwhile
  */
-export function gpuCall<T>(call: string, f: () => Promise<T>): Promise<T> {
+export function gpuCall<T>(
+  call: string,
+  f: () => Promise<T>,
+  kernels: Partial<KernelSettings> = {},
+): Promise<T> {
   if (tf.getBackend() !== 'webgpu') return f();
   return turns.take(async () => {
     const others = takeGpuErrors(); // from before: of nobody's call
     const losses = gpuLosses().length;
+    const before = useKernels(kernels);
     try {
       const outcome = await f().then(
         (result) => ({ result }),
@@ -36,6 +43,7 @@ export function gpuCall<T>(call: string, f: () => Promise<T>): Promise<T> {
       checkErrors(call, takeGpuErrors());
       return outcome.result;
     } finally {
+      useKernels(before);
       takeGpuErrors();
       for (const message of others) noteGpuError(message);
     }

@@ -7,6 +7,8 @@ export type EngineReport = {
   readonly detail: string;
   /** What kind of hardware would do the work. `software` is a GPU emulated on the CPU: used only when asked for by name. */
   readonly hardware: 'cuda' | 'gpu' | 'apple' | 'software' | 'cpu';
+  /** Whether it computes in float16 (`shader-f16`), where known. */
+  readonly half?: boolean;
   /** Name of the adapter or processor, where known. */
   readonly device?: string;
   /** Threads that will compute, where known. */

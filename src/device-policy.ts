@@ -28,5 +28,8 @@ export const ORDER: readonly {
   { backend: 'cpu', hardware: ['cpu'], why: 'nothing faster is there' },
 ];
 
-/** Backends whose arithmetic can be half precision today. Elsewhere a wish for float16 becomes float32, and is told. */
-export const HALF_PRECISION: readonly BackendName[] = [];
+/**
+ * Backends whose arithmetic can be half precision today, on hardware that has it. Elsewhere a wish for float16 becomes float32,
+ * and is told.
+ */
+export const HALF_PRECISION: readonly BackendName[] = ['webgpu'];

@@ -1,5 +1,6 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
+import { noteOffers, offersFrom } from '../kernels/webgpu/offers.ts';
 import { forgetBindGroups } from '../kernels/webgpu/run.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
@@ -38,6 +39,7 @@ export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
       `WebGPU on ${name}${description && ` (${description})`}` +
       `${software ? ', a GPU emulated on the CPU' : ''}, with ${offered.join(' and ') || 'float32 only'}`,
     hardware,
+    half: features.has('shader-f16'),
     device: description || name,
     memory: hardware === 'gpu' ? undefined : null,
   };
@@ -79,6 +81,7 @@ async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
     return running;
   }
   const device = await requestDevice(adapter);
+  noteOffers(device, offersFrom(device.features, adapter.info));
   watch(device);
   if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu'); // the stock one, or ours whose device was lost
   const backend = new WebGPUBackend(device, adapter.info);

@@ -5,14 +5,25 @@ import { HALF_PRECISION, type Hardware, ORDER, POLICIES } from './device-policy.
 import { startWebGpu } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
 
-type Fake = { readonly name: BackendName; readonly hardware: Hardware; readonly available?: boolean };
+type Fake = {
+  readonly name: BackendName;
+  readonly hardware: Hardware;
+  readonly available?: boolean;
+  readonly half?: boolean;
+};
 
 /** An engine that is only looked at, and counts how often. */
-function fakeEngine({ name, hardware, available = true }: Fake): Engine & { readonly looked: () => number } {
+function fakeEngine({
+  name,
+  hardware,
+  available = true,
+  half,
+}: Fake): Engine & { readonly looked: () => number } {
   let looked = 0;
   const report: EngineReport = {
     available,
     hardware,
+    half,
     detail: available ? `a ${hardware} that is there` : `no ${hardware} here; install one`,
     device: `Fake ${hardware}`,
   };
@@ -130,6 +141,12 @@ describe('precision and batch size', () => {
       );
     },
   );
+
+  test('float16 is refused on a GPU that does not have it', async () => {
+    const choice = await select([{ ...gpu, half: false }], { precision: 'float16' });
+    expect(choice.precision).toBe('float32');
+    expect(choice.reason).toContain('float16 arithmetic is not available on webgpu, so float32');
+  });
 
   test('a policy that cannot be kept is told too', async () => {
     expect(POLICIES.cuda.precision).toBe('float16');

@@ -49,7 +49,7 @@ export class DeviceManager {
     const { report } = found;
     const policy = POLICIES[report.hardware];
     const wish = precision ?? policy.precision;
-    const half = wish === 'float16' && HALF_PRECISION.includes(found.name);
+    const half = wish === 'float16' && HALF_PRECISION.includes(found.name) && report.half !== false;
     const refused =
       wish === 'float16' && !half ? `; float16 arithmetic is not available on ${found.name}, so float32` : '';
     return {

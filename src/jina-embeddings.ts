@@ -243,13 +243,17 @@ export class EmbedderCore {
           if (this.model.life !== life) {
             throw new DeviceLostError(`${call}: the GPU device was lost while it ran; call again`);
           }
-          return gpuCall(call, () =>
+          const run = () =>
             runBatch(this.model, batch, {
               settings,
               returnMultivector: options.returnMultivector ?? false,
               signal: options.signal,
-            }),
-          );
+            });
+          const { kernelVariant } = settings;
+          return gpuCall(call, run, {
+            half: this.device.precision === 'float16',
+            prefer: kernelVariant === 'auto' ? null : kernelVariant,
+          });
         });
         batch.forEach(({ request }, i) => {
           const { embedding, details } = embedded[i];

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import type { Way } from '../../kernels/webgpu/settings.ts';
 import { cellTable } from '../../src/cli/cell-table.ts';
 import { JinaEmbeddings } from '../../src/platform/node.ts';
 import { measurePeaks } from '../../src/profile/peaks.ts';
@@ -9,6 +10,7 @@ import { profileRun } from '../../src/profile/profile-run.ts';
 import { makeCheckpoint } from '../make-checkpoint/write-checkpoint.ts';
 import { checkClose, median, printLine } from '../measure.ts';
 import { picture, prose } from '../sample-inputs.ts';
+import { flopsOf, type Product, productsOf, timeWays } from '../variant-cases.ts';
 
 // node --import tsx bench/gpu/run.ts
 // What a GPU does with the published geometry, in one command: a table, and a JSON line a figure.
@@ -40,6 +42,7 @@ const flags = new Command('gpu')
   }>();
 
 const DOCUMENT = 64; // tokens
+const VARIANT_RUNS = 9;
 const QUERY = 20;
 const LEAST_RUNS = 3;
 const MOST_RUNS = 50;
@@ -131,11 +134,47 @@ async function bench(model: string): Promise<void> {
   tell({ case: 'linear maps, of the ceiling', value: (100 * gflops) / peaks.gflops, unit: '%' });
   tell({ case: 'linear maps, of the time of the batch', value: (100 * ms) / wallMs, unit: '%' });
 
+  if (jina.device.backend === 'webgpu') {
+    const { hiddenSize, headDim, numKeyValueHeads, intermediateSize } = jina.model.config.decoder;
+    const products = productsOf(hiddenSize, headDim * numKeyValueHeads, intermediateSize);
+    for (const rows of [1, QUERY, DOCUMENT, flags.batch * DOCUMENT])
+      for (const figure of await variantFigures(rows, products, peaks.gflops)) tell(figure);
+  }
+
   const table = cellTable({
     columns: ['case', 'value', 'unit', 'runs'],
     rows: figures.map((f) => [f.case, f.value, f.unit, f.runs ?? null]),
   });
   console.log(`\n${where.engine}\n${flags.geometry}, ${jina.device.residence} weights\n\n${table}`);
+}
+
+/** The seven products of a block, in every way that the device has for them: what part of the ceiling each reaches. */
+async function variantFigures(
+  rows: number,
+  products: readonly Product[],
+  ceiling: number,
+): Promise<readonly Figure[]> {
+  const found = new Map<Way, { ms: number; error: number; chosen: Set<string> }>();
+  for (const product of products) {
+    for (const { way, ms, error, chosen } of await timeWays(rows, product, VARIANT_RUNS)) {
+      const before = found.get(way) ?? { ms: 0, error: 0, chosen: [] };
+      found.set(way, {
+        ms: before.ms + product.count * ms,
+        error: Math.max(before.error, error),
+        chosen: new Set([...before.chosen, ...chosen]),
+      });
+    }
+  }
+  const flops = products.reduce((sum, p) => sum + p.count * flopsOf(rows, p), 0);
+  return [...found].flatMap(([way, { ms, error, chosen }]): Figure[] => {
+    const gflops = flops / ms / 1e6;
+    const taken = chosen.size > 0 ? `, taken in ${[...chosen].join(' and ')}` : '';
+    const name = `products of a block, ${rows} rows, ${way}${taken}`;
+    return [
+      { case: name, value: gflops, unit: 'GFLOP/s', runs: VARIANT_RUNS, error },
+      { case: `${name}, of the ceiling`, value: (100 * gflops) / ceiling, unit: '%' },
+    ];
+  });
 }
 
 function perSecond(inputs: number, ms: number): number {

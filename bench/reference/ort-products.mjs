@@ -1,6 +1,8 @@
 // The matrix products of one decoder block in onnxruntime: onnxruntime-web (WebAssembly, SIMD, threads) as the yardstick of the
 // wasm backend, onnxruntime-node (native, CPU) as the roofline of the native one.
 //   node bench/reference/ort-products.mjs --ort FOLDER/node_modules/onnxruntime-web --tokens 64 --threads 2
+// With --provider webgpu, onnxruntime-node's own WebGPU (Dawn, too): the yardstick of our shaders. It looks for libvulkan.so.1 by
+// itself, so a loader outside the system's folders has to be in LD_LIBRARY_PATH.
 // Only the seven products, without LoRA, norms, rotary embedding, attention and SwiGLU: less work than our block does.
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
@@ -12,6 +14,7 @@ const { values: flags } = parseArgs({
     tokens: { type: 'string', default: '64' },
     threads: { type: 'string', default: '2' },
     runs: { type: 'string', default: '9' },
+    provider: { type: 'string' }, // cpu (default) or webgpu, of onnxruntime-node
   },
 });
 if (!flags.ort) {
@@ -23,9 +26,11 @@ const ort = require(resolve(flags.ort));
 const { name, version } = require(resolve(flags.ort, 'package.json'));
 const native = name === 'onnxruntime-node';
 if (!native) ort.env.wasm.numThreads = Number(flags.threads);
-const options = native
-  ? { executionProviders: ['cpu'], intraOpNumThreads: Number(flags.threads) }
-  : { executionProviders: ['wasm'] };
+const provider = flags.provider ?? (native ? 'cpu' : 'wasm');
+const options = {
+  executionProviders: [provider],
+  ...(provider === 'cpu' && { intraOpNumThreads: Number(flags.threads) }),
+};
 
 // The published geometry: [in, out] of q, k, v, o, gate, up, down.
 const MATRICES = [
@@ -83,8 +88,8 @@ console.log(
     case: `7 matrix products of a decoder block, published, ${T} tokens`,
     ms: Math.round(times[times.length >> 1] * 10) / 10,
     best: Math.round(times[0] * 10) / 10,
-    engine: `${name} ${version}`,
-    threads: Number(flags.threads),
+    engine: `${name} ${version}, ${provider}`,
+    ...(provider !== 'webgpu' && { threads: Number(flags.threads) }),
   }),
 );
 process.exit(0); // its worker threads would keep the process

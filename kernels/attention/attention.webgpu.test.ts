@@ -4,9 +4,12 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gpuIdle } from '../../src/device-webgpu.ts';
 import { BACKENDS, startBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussianTensor } from '../../test/support/close.ts';
-import { checkGpu } from '../../test/support/gpu.ts';
+import { checkGpu, shadersOf } from '../../test/support/gpu.ts';
 import { composed } from '../registry.ts';
+import { webgpuBackend } from '../webgpu/backend.ts';
+import { offersOf } from '../webgpu/offers.ts';
 import { runCounts } from '../webgpu/run.ts';
+import { useKernels, type Way } from '../webgpu/settings.ts';
 import { attention } from './attention.ts';
 import { cumulate } from './segments.ts';
 
@@ -20,7 +23,11 @@ type Case = {
 };
 
 // The definition itself is beside it (attention.test.ts, on every backend); here the composed op is the truth.
-async function check({ lengths, N, K, H, causal, scale = 1 }: Case): Promise<void> {
+async function check(one: Case): Promise<void> {
+  for (const way of ['plain', 'subgroups'] as const) await checkWay(one, way);
+}
+
+async function checkWay({ lengths, N, K, H, causal, scale = 1 }: Case, way: Way): Promise<void> {
   const cuSeqlens = cumulate(lengths);
   const T = cuSeqlens[lengths.length];
   const inputs = {
@@ -30,16 +37,30 @@ async function check({ lengths, N, K, H, causal, scale = 1 }: Case): Promise<voi
   };
   const attrs = { heads: N, kvHeads: K, cuSeqlens, causal };
   const before = runCounts().dispatches;
-  const found = attention(inputs, attrs);
+  const settings = useKernels({ prefer: way });
+  let found = inputs.q;
+  const names = await shadersOf(async () => {
+    found = attention(inputs, attrs);
+  });
+  useKernels(settings);
   expect(runCounts().dispatches - before).toBe(1);
+  const there = (offersOf(webgpuBackend().device).subgroups?.least ?? 0) >= 8;
+  expect(names).toContain(way === 'subgroups' && there ? 'Attention (subgroups)' : 'Attention');
   const expected = composed(() => attention(inputs, attrs));
-  const what = `attention ${JSON.stringify({ lengths, N, K, H, causal, scale })}`;
+  const what = `attention, ${way} ${JSON.stringify({ lengths, N, K, H, causal, scale })}`;
   await expectTensorClose(found, expected, { relativeToMax: 1e-5, what });
   tf.dispose([found, expected, ...Object.values(inputs)]);
 }
 
 describe.skipIf(!BACKENDS.includes('webgpu'))('attention on webgpu', { timeout: 300_000 }, () => {
-  beforeAll(() => startBackend('webgpu'));
+  beforeAll(async () => {
+    await startBackend('webgpu');
+    const { subgroups } = offersOf(webgpuBackend().device);
+    if ((subgroups?.least ?? 0) < 8)
+      console.warn(
+        'NOT RUN: attention with subgroups: the GPU does not offer subgroups of eight lanes or more',
+      );
+  });
   afterEach(async () => {
     await gpuIdle();
     await checkGpu();

@@ -1,8 +1,12 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { webgpuBackend } from '../webgpu/backend.ts';
+import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
+import { kernelSettings } from '../webgpu/settings.ts';
 import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { type AttentionAttrs, type AttentionInputs, composedAttention } from './attention.ts';
 import type { CuSeqlens } from './segments.ts';
+import { type SoftmaxCode, subgroupSoftmax, walkedSoftmax } from './softmax-code.ts';
 
 const ROWS = 32; // queries of a tile
 const KEYS = 32; // keys that are looked at together
@@ -23,7 +27,7 @@ export function webgpuAttention(inputs: AttentionInputs, attrs: AttentionAttrs):
   if (H % 4 !== 0 || H > LARGEST_HEAD) return composedAttention(inputs, attrs);
   const tiles = tilesOf(cuSeqlens);
   return run({
-    shader: attentionShader({ fours: H / 4, causal }),
+    shader: attentionShader({ fours: H / 4, causal, subgroups: withSubgroups() }),
     inputs: { q, k, v, tiles: constant(tiles) },
     uniforms: { heads, kvHeads, scale: 1 / Math.sqrt(H) },
     workgroups: [tiles.length / 4, heads],
@@ -41,15 +45,22 @@ function tilesOf(cuSeqlens: CuSeqlens): Int32Array {
   return Int32Array.from(tiles);
 }
 
-type Variant = { readonly fours: number; readonly causal: boolean };
+/** Lanes that have a row together must be in one subgroup. */
+function withSubgroups(): boolean {
+  const { subgroups } = offersOf(webgpuBackend().device);
+  return subgroups !== null && subgroups.least >= SIDE && kernelSettings().prefer !== 'plain';
+}
+
+type Variant = { readonly fours: number; readonly causal: boolean; readonly subgroups: boolean };
 
 const attentionShader = shaderFamily<
   Variant,
   Shader<'q' | 'k' | 'v' | 'tiles', 'heads' | 'kvHeads' | 'scale'>
 >(
-  ({ fours, causal }) => `${fours},${causal}`,
+  (variant) => JSON.stringify(variant),
   (variant) => ({
-    name: 'Attention',
+    name: variant.subgroups ? 'Attention (subgroups)' : 'Attention',
+    directives: softmaxOf(variant).directives,
     inputs: { q: 'vec4<f32>', k: 'vec4<f32>', v: 'vec4<f32>', tiles: 'vec4<i32>' },
     output: 'vec4<f32>',
     uniforms: { heads: 'u32', kvHeads: 'u32', scale: 'f32' },
@@ -57,11 +68,15 @@ const attentionShader = shaderFamily<
   }),
 );
 
-// A score that no key sees: below every score that float32 arithmetic can produce here, and finite.
-const HIDDEN = '-1e30';
+function softmaxOf({ fours, causal, subgroups }: Variant): SoftmaxCode {
+  const tile = { rows: ROWS, keys: KEYS, side: SIDE, columns: Math.ceil(fours / SIDE), causal };
+  return subgroups ? subgroupSoftmax(tile) : walkedSoftmax(tile);
+}
 
 /** Lane (tx, ty) has the scores of rows ty + 8i and keys tx + 8j, and of the result the same rows and the fours tx + 8c. */
-function codeOf({ fours, causal }: Variant): string {
+function codeOf(variant: Variant): string {
+  const { fours, causal } = variant;
+  const softmax = softmaxOf(variant);
   const rows = count(ROWS / SIDE);
   const keys = count(KEYS / SIDE);
   const columns = count(Math.ceil(fours / SIDE));
@@ -83,8 +98,7 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
   let ty = lane / ${SIDE}u;
   let end = ${causal ? 'min(tile.w, tile.x + tile.y)' : 'tile.w'};
   ${pairs(rows, columns, (i, c) => `var o${i}_${c} = vec4<f32>();`)}
-  var largest = ${HIDDEN}; // of row \`lane\`, for the first ${ROWS} lanes
-  var sum = 0.0;
+  ${softmax.begin}
 
   for (var first = tile.z; first < end; first += ${KEYS}u) {
     // Scores: queries times keys, a slice of the head at a time.
@@ -110,31 +124,7 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
       }
       workgroupBarrier();
     }
-    let found = array<f32, ${rows.length * keys.length}>(${rows.flatMap((i) => keys.map((j) => `s${i}_${j}`)).join(', ')});
-    for (var i = 0u; i < ${rows.length * keys.length}u; i++) {
-      let row = ty + ${SIDE}u * (i / ${keys.length}u);
-      let key = tx + ${SIDE}u * (i % ${keys.length}u);
-      let seen = first + key < ${causal ? 'min(end, tile.x + row + 1u)' : 'end'};
-      scores[row * ${KEYS + 1}u + key] = select(${HIDDEN}, found[i], seen);
-    }
-    workgroupBarrier();
-
-    // Softmax so far: what was added up before shrinks when a larger score comes.
-    if (lane < ${ROWS}u) {
-      let at = lane * ${KEYS + 1}u;
-      let before = largest;
-      for (var j = 0u; j < ${KEYS}u; j++) { largest = max(largest, scores[at + j]); }
-      let factor = exp(before - largest);
-      sum *= factor;
-      for (var j = 0u; j < ${KEYS}u; j++) {
-        let weight = exp(scores[at + j] - largest);
-        scores[at + j] = weight;
-        sum += weight;
-      }
-      factors[lane] = factor;
-    }
-    workgroupBarrier();
-    ${lines(rows.map((i) => `{ let f = factors[ty + ${i * SIDE}u]; ${columns.map((c) => `o${i}_${c} *= f;`).join(' ')} }`))}
+    ${softmax.step}
 
     // Weights times values, a few keys at a time.
     for (var some = 0u; some < min(${KEYS}u, end - first); some += ${SLICE}u) {
@@ -152,8 +142,7 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
     }
   }
 
-  if (lane < ${ROWS}u) { factors[lane] = 1.0 / sum; }
-  workgroupBarrier();
+  ${softmax.end}
   let all = array<vec4<f32>, ${rows.length * columns.length}>(${rows.flatMap((i) => columns.map((c) => `o${i}_${c}`)).join(', ')});
   for (var i = 0u; i < ${rows.length * columns.length}u; i++) {
     let row = ty + ${SIDE}u * (i / ${columns.length}u);

@@ -122,20 +122,15 @@ fn leave(m : u32, n : u32, sum : f32) {
 export const LANES = 64; // of a workgroup, in both plans
 export const COLUMNS = 4; // outputs of a workgroup in the `rows` plan
 
-/** Lanes stride over the columns; their sums are added up in workgroup memory as a tree. */
-function rowsCode(rows: number): string {
+/** Lanes stride over the columns: s0, s1, … are the sums of a lane, row by row. */
+export function longSums(rows: number): string {
   const columns = count(COLUMNS);
-  const sums = rows * COLUMNS;
   const add = (i: number) =>
     columns.map((j) => `s${i * COLUMNS + j} = fours(a, w${j}, s${i * COLUMNS + j});`).join(' ');
   return `
-var<workgroup> sums : array<f32, ${LANES * sums}>;
-${FOURS}
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_index) lane : u32) {
   let n = group.x * ${COLUMNS}u;
   let m = group.y * ${rows}u;
-  ${count(sums)
+  ${count(rows * COLUMNS)
     .map((i) => `var s${i} = 0.0;`)
     .join(' ')}
   for (var c = lane; c < u.depth; c += ${LANES}u) {
@@ -143,7 +138,18 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
     ${count(rows)
       .map((i) => `{ let a = inputAt(m + ${i}u, c); ${add(i)} }`)
       .join('\n    ')}
-  }
+  }`;
+}
+
+/** The sums of all lanes are added up in workgroup memory as a tree. */
+function rowsCode(rows: number): string {
+  const sums = rows * COLUMNS;
+  return `
+var<workgroup> sums : array<f32, ${LANES * sums}>;
+${FOURS}
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_index) lane : u32) {
+  ${longSums(rows)}
   ${count(sums)
     .map((i) => `sums[lane * ${sums}u + ${i}u] = s${i};`)
     .join(' ')}
@@ -200,7 +206,9 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
 }`;
 }
 
-const FOURS = `
+export const FOURS = `
 fn fours(a : vec4<f32>, w : vec4<f32>, sum : f32) -> f32 {
   return fma(a.w, w.w, fma(a.z, w.z, fma(a.y, w.y, fma(a.x, w.x, sum))));
 }`;
+
+export { inputCode, leaveCode, weightCode };

@@ -1,9 +1,15 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { constant, run } from '../webgpu/run.ts';
+import { kernelSettings } from '../webgpu/settings.ts';
+import { halfInput, weightSizes } from './half-rows.ts';
+import { halfTilesShader } from './half-tiles.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
-import { COLUMNS, DEEP, Flag, linearShader, SIDE, type Variant } from './linear-shaders.ts';
+import { DEEP, Flag, linearShader, type Variant } from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
+import { matrixTilesShader } from './matrix-tiles.ts';
+import { subgroupRowsShader } from './subgroup-rows.ts';
+import { chooseWay, possibleHere, sideOf } from './variant-choice.ts';
 import { foursOf, isRows, layoutOf } from './webgpu-store.ts';
 import type { WeightLayout } from './weight-layouts.ts';
 
@@ -48,50 +54,63 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const loraB = term && stored(term.b);
   const { layout, parts } = stored(weight);
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
-  const plan = planOf(rows, outputs); // one for all parts: another would add up in another order
-  const side = plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+  const possible = possibleHere(rows, outputs); // one for all parts: another would add up in another order
+  const { plan, matrixPlan } = possible;
+  const way = chooseWay(possible, kernelSettings());
+  const side = sideOf(possible, way);
   const fours = foursOf(weight.inSize);
   const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
   const lowFours = term ? foursOf(term.a.outSize) : 0;
   const nothing = constant(new Int32Array(4)); // something must be bound where nothing is read
   const flags =
     (bias ? Flag.bias : 0) | (relu ? Flag.relu : 0) | (gate ? Flag.gate : 0) | (residual ? Flag.residual : 0);
+  const variant: Variant = {
+    plan,
+    weight: layout,
+    lora: loraB ? loraB.layout : layout,
+    fours: x.shape[1] % 4 === 0,
+  };
+  const uniforms = {
+    rows,
+    inSize: weight.inSize,
+    fours,
+    split,
+    depth: lowFours > 0 ? split + lowFours : fours,
+    outputs,
+    first: 0,
+    part: 0,
+    padding: 0,
+    lowFours,
+    lowColumns: term ? term.a.outSize : 0,
+    scale,
+    flags,
+  };
+  const halfX =
+    way === 'half' || way === 'matrix' ? halfInput(variant, { x, low: low ?? nothing }, uniforms) : null;
   for (const [i, { first, count, tensor }] of parts.entries()) {
     const padding = i === parts.length - 1 ? outputs - weight.outSize : 0;
-    run({
-      shader: linearShader({
-        plan,
-        weight: layout,
-        lora: loraB ? loraB.layout : layout,
-        fours: x.shape[1] % 4 === 0,
-      }),
-      inputs: {
-        x,
-        weight: tensor,
-        low: low ?? nothing,
-        loraB: loraB ? loraB.parts[0].tensor : tensor,
-        bias: bias ?? nothing,
-        gate: gate ?? nothing,
-        residual: residual ?? nothing,
-      },
-      uniforms: {
-        rows,
-        inSize: weight.inSize,
-        fours,
-        split,
-        depth: lowFours > 0 ? split + lowFours : fours,
-        outputs,
-        first,
-        part: count,
-        padding,
-        lowFours,
-        lowColumns: term ? term.a.outSize : 0,
-        scale,
-        flags,
-      },
-      workgroups: [Math.ceil((count + padding) / side[0]), Math.ceil(rows / side[1])],
-      output: y,
-    });
+    const own = { ...uniforms, first, part: count, padding };
+    const b = loraB ? loraB.parts[0].tensor : tensor;
+    const inputs = {
+      weight: tensor,
+      loraB: b,
+      bias: bias ?? nothing,
+      gate: gate ?? nothing,
+      residual: residual ?? nothing,
+    };
+    const workgroups = [Math.ceil((count + padding) / side[0]), Math.ceil(rows / side[1])] as const;
+    const rest = { uniforms: own, workgroups, output: y };
+    if (halfX) {
+      const shader =
+        way === 'matrix' && matrixPlan
+          ? matrixTilesShader({ variant, plan: matrixPlan })
+          : halfTilesShader(variant);
+      const sizes = weightSizes(variant, { weight: tensor, loraB: b }, own);
+      run({ shader, inputs: { ...inputs, x: halfX, sizes }, ...rest });
+    } else {
+      const shader = way === 'subgroups' ? subgroupRowsShader(variant) : linearShader(variant);
+      run({ shader, inputs: { ...inputs, x, low: low ?? nothing }, ...rest });
+    }
   }
   return y;
 }
@@ -107,19 +126,4 @@ function stored(matrix: Matrix): Stored {
     return { layout: 'float32Columns', parts: [{ first: 0, count: matrix.outSize, tensor: matrix.dense() }] };
   }
   return { layout: layoutOf(matrix), parts: matrix.parts };
-}
-
-const FEW_ROWS = 8;
-const FEW_OUTPUTS = 64; // a LoRA's A: tiles would leave most of a GPU idle
-const ROWS_TOGETHER = 4;
-const LARGE_TILE = 8;
-const SMALL_TILE = 4;
-const ENOUGH_WORKGROUPS = 32;
-
-function planOf(rows: number, outputs: number): Variant['plan'] {
-  if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
-    return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
-  const side = SIDE * LARGE_TILE;
-  const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
-  return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
 }

@@ -4,28 +4,32 @@ import { bufferOf, emptyTensor, type WebGpu, webgpuBackend } from './backend.ts'
 import { named } from './errors.ts';
 import { type Shader, wgslOf } from './shader.ts';
 
-export type Run<I extends string, U extends string> = {
+export type Run<I extends string, U extends string, O = readonly number[] | tf.Tensor> = {
   readonly shader: Shader<I, U>;
   /** A tensor each, or a buffer that lives outside the tensors. */
   readonly inputs: Readonly<Record<I, tf.Tensor | GPUBuffer>>;
   readonly uniforms: Readonly<Record<U, number>>;
   readonly workgroups: readonly [x: number, y?: number, z?: number];
-  /** Shape of a new float32 tensor, or a tensor that is written into. */
-  readonly output: readonly number[] | tf.Tensor;
+  /** Shape of a new float32 tensor, or a tensor or a buffer that is written into. */
+  readonly output: O;
 };
 
+export function run<T extends tf.Tensor, I extends string, U extends string>(job: Run<I, U>): T;
+export function run<I extends string, U extends string>(job: Run<I, U, GPUBuffer>): GPUBuffer;
 /**
  * Records a shader behind what TF.js has recorded so far: nothing is submitted, no copy is made, stock ops before and after it
  * see each other's results. Pipelines are made once a shader; bind groups and uniforms are reused for calls on the same buffers.
  * @throws DeviceError when a buffer or the grid is larger than this device can bind. Other GPU errors arrive at the next
  *   `takeGpuErrors`, named by the shader.
  */
-export function run<T extends tf.Tensor, I extends string, U extends string>(job: Run<I, U>): T {
+export function run<I extends string, U extends string>(
+  job: Run<I, U> | Run<I, U, GPUBuffer>,
+): tf.Tensor | GPUBuffer {
   const backend = webgpuBackend();
   const device = stateOf(backend.device);
   const { shader, uniforms, workgroups } = job;
   const names = Object.keys(shader.inputs) as I[];
-  const output = isShape(job.output) ? emptyTensor<T>(backend, job.output) : (job.output as T);
+  const output = isShape(job.output) ? emptyTensor(backend, job.output) : job.output;
   const bound: (tf.Tensor | GPUBuffer)[] = [...names.map((name) => job.inputs[name]), output];
   // Uploads end the compute pass: all of them come before the commands.
   const buffers = bound.map((value): GPUBuffer => (isTensor(value) ? bufferOf(backend, value) : value));
@@ -58,7 +62,8 @@ function submitWhenMany(backend: WebGpu): void {
 
 const isTensor = (value: tf.Tensor | GPUBuffer): value is tf.Tensor => 'dataId' in value;
 
-const isShape = (output: readonly number[] | tf.Tensor): output is readonly number[] => Array.isArray(output);
+const isShape = (output: readonly number[] | tf.Tensor | GPUBuffer): output is readonly number[] =>
+  Array.isArray(output);
 
 /** What has been recorded and made since the program began: tests and benches look at differences. */
 export type Counts = { readonly dispatches: number; readonly pipelines: number; readonly bindGroups: number };

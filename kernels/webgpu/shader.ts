@@ -5,6 +5,8 @@ export type Element = 'f32' | 'i32' | 'u32' | 'vec2<u32>' | 'vec2<f32>' | 'vec4<
 export type Shader<I extends string = string, U extends string = string> = {
   /** The op, for labels and messages. */
   readonly name: string;
+  /** Directives, such as `enable f16;`: what the device must offer. */
+  readonly directives?: readonly string[];
   readonly inputs: Readonly<Record<I, Element>>;
   readonly output: Element;
   /** Sizes and scalars; reached as `u.name`. */
@@ -14,10 +16,11 @@ export type Shader<I extends string = string, U extends string = string> = {
 };
 
 /** The whole module. Inputs are bindings 0 … n−1, then `result`, then the uniforms. */
-export function wgslOf({ inputs, output, uniforms, code }: Shader): string {
+export function wgslOf({ directives = [], inputs, output, uniforms, code }: Shader): string {
   const names = Object.entries(inputs);
   const fields = Object.entries(uniforms);
   return [
+    ...directives,
     ...names.map(
       ([name, element], i) => `@group(0) @binding(${i}) var<storage, read> ${name} : array<${element}>;`,
     ),

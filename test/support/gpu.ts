@@ -7,3 +7,20 @@ export async function checkGpu(): Promise<void> {
   const errors = takeGpuErrors();
   if (errors.length > 0) throw new DeviceError(`the GPU could not compute this: ${errors.join('; ')}`);
 }
+
+/** Names of the shaders that run meanwhile, ours and those of stock ops. */
+export async function shadersOf(f: () => Promise<unknown>): Promise<readonly string[]> {
+  const pass = GPUComputePassEncoder.prototype;
+  const { setPipeline } = pass;
+  const names = new Set<string>();
+  pass.setPipeline = function (pipeline) {
+    names.add(pipeline.label);
+    return setPipeline.call(this, pipeline);
+  };
+  try {
+    await f();
+  } finally {
+    pass.setPipeline = setPipeline;
+  }
+  return [...names];
+}

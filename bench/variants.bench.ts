@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { WAYS, type Way } from '../kernels/webgpu/settings.ts';
+import { cellTable } from '../src/cli/cell-table.ts';
+import { trimBufferPool } from '../src/device-webgpu.ts';
+import { busyCores, printLine, startBackend, timesOf } from './measure.ts';
+import { flopsOf, productsOf, timeWays } from './variant-cases.ts';
+
+// node --import tsx bench/variants.bench.ts
+// The products of a published decoder block on WebGPU, in every way that the device has for them: what
+// kernels/linear/variant-choice.ts is to choose. With --ort FOLDER also beside onnxruntime-node's WebGPU on the same adapter.
+
+const flags = new Command('variants.bench')
+  .option('--rows <list>', 'rows of x', '1,20,64,512')
+  .option('--runs <n>', 'timed runs of a case', Number, 5)
+  .option(
+    '--ort <folder>',
+    'onnxruntime-node: times the seven products of the block in its WebGPU provider, too',
+  )
+  .parse()
+  .opts<{ rows: string; runs: number; ort?: string }>();
+
+const PRODUCTS = productsOf(2048, 256, 11008);
+
+const where = await startBackend('webgpu');
+const table: (string | number | null)[][] = [];
+for (const rows of flags.rows.split(',').map(Number)) await benchRows(rows);
+console.log(`\n${where.engine}\nGFLOP/s; * is what is chosen\n`);
+console.log(cellTable({ columns: ['product', ...WAYS], rows: table }));
+process.exit(0);
+
+async function benchRows(rows: number): Promise<void> {
+  const busy = await busyCores();
+  const blocks = new Map<Way, number>(); // milliseconds of all products of a block
+  const ort: number[] = [];
+  for (const product of PRODUCTS) {
+    const { inSize, outSize, count } = product;
+    const name = `${rows}×${inSize}×${outSize}`;
+    const times = await timeWays(rows, product, flags.runs);
+    trimBufferPool();
+    if (flags.ort) ort.push(ortMs(flags.ort, rows));
+    for (const { way, ...rest } of times) {
+      blocks.set(way, (blocks.get(way) ?? 0) + count * rest.ms);
+      printLine({ bench: 'variants', case: name, way, ...rest, busyCores: busy }, where);
+    }
+    table.push([
+      name,
+      ...WAYS.map((way) => {
+        const found = times.find((t) => t.way === way);
+        return found ? `${found.gflops.toPrecision(3)}${found.chosen.length > 0 ? ' *' : ''}` : null;
+      }),
+    ]);
+  }
+  const flops = PRODUCTS.reduce((sum, p) => sum + p.count * flopsOf(rows, p), 0);
+  const what = `7 products of a block, ${rows} rows`;
+  const ortWebgpuMs = flags.ort ? timesOf(ort).ms : null;
+  for (const [way, ms] of blocks) {
+    const ratio = ortWebgpuMs === null ? {} : { ortWebgpuMs, ratioToOrt: ortWebgpuMs / ms };
+    printLine(
+      { bench: 'variants', case: what, way, ms, gflops: flops / ms / 1e6, ...ratio, busyCores: busy },
+      where,
+    );
+  }
+}
+
+/** Another process between ours: its products, float32, are those of the whole block. */
+function ortMs(folder: string, rows: number): number {
+  const script = fileURLToPath(new URL('reference/ort-products.mjs', import.meta.url));
+  const args = ['--ort', folder, '--tokens', rows, '--provider', 'webgpu', '--runs', 3].map(String);
+  const text = execFileSync(process.execPath, [script, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  return JSON.parse(text).ms as number;
+}
