@@ -4,7 +4,7 @@ import { create, globals } from 'webgpu';
 import { registerBodies } from '../kernels/bodies.ts';
 import { cumulate, matrixStore } from '../kernels/index.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
-import { gpuIdle, startWebGpu, takeGpuErrors } from '../src/device-webgpu.ts';
+import { gpuIdle, KEPT_BYTES, startWebGpu, takeGpuErrors, trimBufferPool } from '../src/device-webgpu.ts';
 import { disposeRotary } from '../src/layers/rotary.ts';
 import { narrowToBf16 } from '../weights/narrow.ts';
 import { values } from './kernel-cases.ts';
@@ -70,6 +70,7 @@ async function benchRecording(T: number): Promise<void> {
     const { user, system } = process.cpuUsage(usage);
     y.dispose();
     await gpuIdle();
+    trimBufferPool(KEPT_BYTES); // as at the end of a call
     if (run < 0) continue;
     wall.push(ms / blocks.length);
     cpu.push((user + system) / 1000 / blocks.length);

@@ -1,5 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { gpuDevice, gpuIdle, gpuLosses, noteGpuError, takeGpuErrors } from './device-webgpu.ts';
+import {
+  gpuDevice,
+  gpuIdle,
+  gpuLosses,
+  KEPT_BYTES,
+  noteGpuError,
+  takeGpuErrors,
+  trimBufferPool,
+} from './device-webgpu.ts';
 import { DeviceError, DeviceLostError } from './errors.ts';
 import { Turns } from './turns.ts';
 
@@ -31,6 +39,7 @@ export function gpuCall<T>(call: string, f: () => Promise<T>): Promise<T> {
         (error: unknown) => ({ error }),
       );
       await gpuIdle();
+      trimBufferPool(KEPT_BYTES);
       checkLosses(call, losses);
       if ('error' in outcome) throw outcome.error;
       checkErrors(call, takeGpuErrors());
