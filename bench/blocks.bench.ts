@@ -3,19 +3,15 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { composed, cumulate, float32Matrix, type Matrix, matrixStore } from '../kernels/index.ts';
-import { type DecoderBlock, decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
-import { decoderRotary, ropePositions } from '../src/decoder/positions.ts';
+import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
 import type { BackendName } from '../src/device-engine.ts';
-import type { Linear } from '../src/layers/linear.ts';
-import { disposeRotary, type Rotary } from '../src/layers/rotary.ts';
-import type { LinearSpec, SpecOf, TensorSpec } from '../src/layers/spec.ts';
-import { type DecoderConfig, type ModelConfig, parseModelConfig } from '../src/model-config.ts';
-import { isLeafSpec } from '../src/params.ts';
+import { disposeRotary } from '../src/layers/rotary.ts';
+import type { DecoderConfig } from '../src/model-config.ts';
 import { defaultModelPath, JinaEmbeddings } from '../src/platform/node.ts';
 import { widenInto } from '../weights/dtypes.ts';
 import { narrowToBf16 } from '../weights/narrow.ts';
 import { values } from './kernel-cases.ts';
-import { geometryConfig, geometryNamed } from './make-checkpoint/geometries.ts';
+import { geometryNamed } from './make-checkpoint/geometries.ts';
 import {
   busyCores,
   checkClose,
@@ -28,6 +24,7 @@ import {
   timesOf,
   type Where,
 } from './measure.ts';
+import { blockConfig, randomBlock, textRotary } from './random-block.ts';
 
 // node --import tsx bench/blocks.bench.ts --device tensorflow --python python3
 // One decoder block with a LoRA on, beside its composed truth and (with --python) the same block in PyTorch float32, in turns.
@@ -61,7 +58,7 @@ const ROUNDS = 3; // of this engine, then the other: a burst of other work on th
 
 const where = await startBackend(flags.device, flags.threads);
 const geometry = geometryNamed(flags.geometry);
-const config = parseModelConfig({ ...geometryConfig(geometry, 320), ...noTokens() });
+const config = blockConfig(flags.geometry);
 if (flags.python) await verifyWithPython(flags.python, where);
 const spec = decoderBlockSpec('model.layers.0', config.decoder);
 const block = randomBlock(spec, geometry.lora.rank, stored);
@@ -118,18 +115,6 @@ async function benchBlock(T: number): Promise<void> {
   printLine(line, where);
 }
 
-function textRotary(T: number, { decoder, tokens }: ModelConfig): Rotary {
-  return decoderRotary([ropePositions(new Int32Array(T).fill(tokens.image + 1), tokens.image)], decoder);
-}
-
-/** A config is read for its sizes only; there is no tokenizer. */
-function noTokens() {
-  return { vision_start_token_id: 0, vision_end_token_id: 1, image_token_id: 2, task_names: ['retrieval'] };
-}
-
-/** A matrix from its values [out, in]. */
-type MakeMatrix = (values: Float32Array, outSize: number, inSize: number) => Matrix;
-
 /** As a checkpoint's is kept by this backend. */
 function stored(values: Float32Array, outSize: number, inSize: number): Matrix {
   const packed = flags.weights === 'bfloat16';
@@ -142,30 +127,6 @@ function stored(values: Float32Array, outSize: number, inSize: number): Matrix {
 function asTensor(values: Float32Array, outSize: number, inSize: number): Matrix {
   if (flags.weights === 'bfloat16') widenInto(new Uint8Array(narrowToBf16(values).buffer), 'BF16', values);
   return float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(values, [outSize, inSize]))));
-}
-
-function randomBlock(spec: SpecOf<DecoderBlock>, rank: number, make: MakeMatrix): DecoderBlock {
-  const fill = (node: object): unknown => {
-    if (!isLeafSpec(node))
-      return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, fill(child)]));
-    return node.leaf === 'linear'
-      ? randomLinear(node, rank, make)
-      : tf.ones((node as TensorSpec).shape as number[]);
-  };
-  return fill(spec) as DecoderBlock;
-}
-
-function randomLinear({ name, inSize, outSize, bias }: LinearSpec, rank: number, make: MakeMatrix): Linear {
-  const matrix = (what: string, rows: number, columns: number, part = 1) =>
-    make(values(`${name}.${what}`, rows * columns, part / Math.sqrt(columns)), rows, columns);
-  return {
-    name,
-    weight: matrix('weight', outSize, inSize),
-    bias: bias ? tf.zeros([outSize]) : null,
-    lora: [
-      { a: matrix('a', rank, inSize), b: matrix('b', outSize, rank, 0.2), scale: 1, activation: 'none' },
-    ],
-  };
 }
 
 /** Runs bench/reference/blocks.py, and gives its JSON lines. */

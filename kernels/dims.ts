@@ -14,11 +14,29 @@ export function dims(
   axes: string,
   known: Readonly<Record<string, number>> = {},
 ): Record<string, number> {
-  const names = axes.split(' ');
-  const fits =
-    names.length === x.rank && names.every((n, i) => known[n] === undefined || known[n] === x.shape[i]);
-  if (!fits) {
-    throw new InputError(`expected [${axes}] with ${JSON.stringify(known)}, got [${x.shape.join(', ')}]`);
+  const names = namesOf(axes);
+  const { shape } = x;
+  const sizes: Record<string, number> = {};
+  let fits = names.length === shape.length;
+  for (let i = 0; i < names.length; i++) {
+    const size = known[names[i]];
+    if (size !== undefined && size !== shape[i]) fits = false;
+    sizes[names[i]] = shape[i];
   }
-  return Object.fromEntries(names.map((n, i) => [n, x.shape[i]]));
+  if (!fits) {
+    throw new InputError(`expected [${axes}] with ${JSON.stringify(known)}, got [${shape.join(', ')}]`);
+  }
+  return sizes;
+}
+
+// Every op asks at every call, always for the same few: a GPU waits for the host meanwhile.
+const split = new Map<string, readonly string[]>();
+
+function namesOf(axes: string): readonly string[] {
+  let names = split.get(axes);
+  if (!names) {
+    names = axes.split(' ');
+    split.set(axes, names);
+  }
+  return names;
 }

@@ -1,6 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type KernelSettings, useKernels } from '../kernels/webgpu/settings.ts';
-import { gpuDevice, gpuIdle, gpuLosses, noteGpuError, takeGpuErrors } from './device-webgpu.ts';
+import {
+  gpuDevice,
+  gpuIdle,
+  gpuLosses,
+  KEPT_BYTES,
+  noteGpuError,
+  takeGpuErrors,
+  trimBufferPool,
+} from './device-webgpu.ts';
 import { DeviceError, DeviceLostError } from './errors.ts';
 import { Turns } from './turns.ts';
 
@@ -38,6 +46,7 @@ export function gpuCall<T>(
         (error: unknown) => ({ error }),
       );
       await gpuIdle();
+      trimBufferPool(KEPT_BYTES);
       checkLosses(call, losses);
       if ('error' in outcome) throw outcome.error;
       checkErrors(call, takeGpuErrors());

@@ -1,7 +1,8 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { BufferPool, type StockPool } from '../kernels/webgpu/buffer-pool.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
 import { noteOffers, offersFrom } from '../kernels/webgpu/offers.ts';
-import { forgetBindGroups } from '../kernels/webgpu/run.ts';
+import { endPass } from '../kernels/webgpu/run.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 
@@ -77,17 +78,24 @@ async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
   if (existing) {
     // The application's own TF.js already runs on WebGPU: another device would strand its tensors.
     watch((existing as WebGPUBackend).device);
-    running = existing as WebGPUBackend;
+    running = pooled(existing as WebGPUBackend);
     return running;
   }
   const device = await requestDevice(adapter);
   noteOffers(device, offersFrom(device.features, adapter.info));
   watch(device);
   if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu'); // the stock one, or ours whose device was lost
-  const backend = new WebGPUBackend(device, adapter.info);
+  const backend = pooled(new WebGPUBackend(device, adapter.info));
   tf.registerBackend('webgpu', () => backend, 3);
   running = backend;
   return backend;
+}
+
+/** Gives a backend a buffer pool that lets go. */
+function pooled(backend: WebGPUBackend): WebGPUBackend {
+  const stock = backend.bufferManager as unknown as StockPool | BufferPool;
+  const pool = 'trim' in stock ? stock : new BufferPool(backend.device, stock);
+  return Object.assign(backend, { bufferManager: pool });
 }
 
 async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
@@ -129,25 +137,18 @@ export async function gpuIdle(): Promise<void> {
   await checksDone();
 }
 
-type Pool = { freeBuffers: Map<string, GPUBuffer[]>; numFreeBuffers: number; numBytesAllocated: number };
+/** Bytes of free buffers that wait for the next call of the same shape. */
+export const KEPT_BYTES = 256 * 2 ** 20;
 
 /**
- * Frees the buffers that TF.js keeps for reuse. It keys them by exact size and never lets one go, so every new sequence
- * length adds its own: call this after a call with many lengths. Without WebGPU it does nothing.
+ * Ends a pass of the model: free buffers that the last two passes used stay for the next, up to so many bytes, and the others
+ * are destroyed, with all that names them. Without WebGPU it does nothing.
  */
-export function trimBufferPool(): void {
+export function trimBufferPool(most = 0): void {
   if (!running || !starting) return;
   submit(running); // recorded work may still read a buffer that is already free
-  forgetBindGroups(running.device);
-  const pool = running.bufferManager as unknown as Pool; // the fields are private in its types
-  // The lists are emptied, not the map: releaseBuffer ignores every buffer while the map is empty.
-  for (const free of pool.freeBuffers.values()) {
-    for (const buffer of free.splice(0)) {
-      pool.numFreeBuffers--;
-      pool.numBytesAllocated -= buffer.size;
-      buffer.destroy();
-    }
-  }
+  const pool = running.bufferManager as unknown as BufferPool;
+  endPass(running.device, pool.trim(most));
 }
 
 function submit(backend: WebGPUBackend): void {

@@ -6,6 +6,7 @@ import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
 import { Retirement } from './adapters/retirement.ts';
 import { type Adapter, checkThere, weigh, withAdapters } from './adapters/with-adapters.ts';
 import { gpuCall, gpuGone, gpuLife } from './device-call.ts';
+import { trimBufferPool } from './device-webgpu.ts';
 import { DeviceLostError, InputError } from './errors.ts';
 import { multiVectors } from './heads/heads.ts';
 import { Held } from './held.ts';
@@ -324,6 +325,7 @@ export class EmbeddingModel {
     this.#freeAll();
     this.#adapters.clear();
     this.#disabled.clear();
+    trimBufferPool(); // the weights' buffers are free now, and nobody will ask for their sizes
     this.#source?.close();
   }
 

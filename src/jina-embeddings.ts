@@ -4,7 +4,6 @@ import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
 import { gpuCall } from './device-call.ts';
-import { trimBufferPool } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { DeviceLostError, InputError } from './errors.ts';
@@ -265,7 +264,6 @@ export class EmbedderCore {
       }
     } finally {
       end();
-      trimBufferPool(); // WebGPU keeps every buffer size it has met
     }
     return results;
   }

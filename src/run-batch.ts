@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Span } from '../kernels/index.ts';
 import { groupBy } from './batches.ts';
 import type { Settings } from './config.ts';
-import { trimBufferPool } from './device-webgpu.ts';
+import { KEPT_BYTES, trimBufferPool } from './device-webgpu.ts';
 import type { EmbeddingModel } from './embedding-model.ts';
 import { singleVectors } from './heads/heads.ts';
 import type { EmbeddingDetails } from './options.ts';
@@ -62,7 +62,7 @@ async function seeImages(
   const { choice } = batch[0].request;
   const adapter = model.touchesVision(choice) ? choice : [];
   const seen = await model.see(pixels, { adapter, guarded: true, signal });
-  trimBufferPool(); // the decoder has other sizes: the tower's buffers would lie beside its own
+  trimBufferPool(KEPT_BYTES); // the decoder has other sizes: the tower's buffers would lie beside its own
   return seen;
 }
 

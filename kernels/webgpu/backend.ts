@@ -25,7 +25,7 @@ export const webgpuBackend = (): WebGpu => tf.backend() as WebGpu;
 /** The buffer of a tensor; its values are uploaded, or brought from another backend, when they are not there yet. */
 export function bufferOf(backend: WebGpu, { dataId }: tf.TensorInfo): GPUBuffer {
   const data = backend.tensorMap.get(dataId); // moves the values here
-  backend.uploadToGPU(dataId);
+  if (!data.resource) backend.uploadToGPU(dataId);
   return data.resource as GPUBuffer;
 }
 

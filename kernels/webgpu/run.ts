@@ -1,6 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { DeviceError } from '../../src/errors.ts';
 import { bufferOf, emptyTensor, type WebGpu, webgpuBackend } from './backend.ts';
+import { BindGroups } from './bind-groups.ts';
+import { Constants } from './constants.ts';
 import { named } from './errors.ts';
 import { type Shader, wgslOf } from './shader.ts';
 
@@ -26,36 +28,52 @@ export function run<I extends string, U extends string>(
   job: Run<I, U> | Run<I, U, GPUBuffer>,
 ): tf.Tensor | GPUBuffer {
   const backend = webgpuBackend();
-  const device = stateOf(backend.device);
-  const { shader, uniforms, workgroups } = job;
-  const names = Object.keys(shader.inputs) as I[];
+  const state = stateOf(backend.device);
+  const { shader, workgroups } = job;
+  const compiled = compiledOf(state, shader);
+  const { names } = compiled;
   const output = isShape(job.output) ? emptyTensor(backend, job.output) : job.output;
-  const bound: (tf.Tensor | GPUBuffer)[] = [...names.map((name) => job.inputs[name]), output];
+  checkGrid(state, shader, workgroups);
   // Uploads end the compute pass: all of them come before the commands.
-  const buffers = bound.map((value): GPUBuffer => (isTensor(value) ? bufferOf(backend, value) : value));
-  const fields = Object.entries(shader.uniforms) as [U, 'u32' | 'f32'][];
-  if (fields.length > 0) buffers.push(uniformBuffer(device, fields, uniforms));
-  checkLimits(device, shader, [...names, 'result'], buffers, workgroups);
+  const buffers: GPUBuffer[] = [];
+  for (const name of names) {
+    const input = job.inputs[name as I];
+    buffers.push(isTensor(input) ? bufferOf(backend, input) : input);
+  }
+  buffers.push(isTensor(output) ? bufferOf(backend, output) : output);
+  if (compiled.fields.length > 0) buffers.push(uniformBuffer(state, compiled, job.uniforms));
 
-  const compiled = pipelineOf(device, shader);
-  const group = bindGroup(device, compiled, buffers);
+  const group = state.groups.find(compiled.id, buffers, () => makeGroup(state, shader, compiled, buffers));
   backend.ensureCommandEncoderReady();
-  for (const value of bound) if (isTensor(value)) backend.commandQueueOwnedIds.add(value.dataId);
+  const owned = backend.commandQueueOwnedIds;
+  for (const name of names) {
+    const input = job.inputs[name as I];
+    if (isTensor(input)) owned.add(input.dataId);
+  }
+  if (isTensor(output)) owned.add(output.dataId);
   backend.computePassEncoder ??= backend.commandEncoder.beginComputePass();
   const pass = backend.computePassEncoder;
-  pass.setPipeline(compiled.pipeline);
+  if (!isSet(pass, compiled, backend.dispatchCountInPass)) pass.setPipeline(compiled.pipeline);
   pass.setBindGroup(0, group);
-  pass.dispatchWorkgroups(...workgroups);
+  pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+  last = { pass, compiled, dispatches: ++backend.dispatchCountInPass };
   counts.dispatches++;
   submitWhenMany(backend);
   return output;
 }
 
+let last: { pass: GPUComputePassEncoder; compiled: Compiled; dispatches: number } | null = null;
+
+/** Whether this pass still has the pipeline of our last dispatch: none of TF.js's own has come in between. */
+const isSet = (pass: GPUComputePassEncoder, compiled: Compiled, dispatches: number): boolean =>
+  last !== null && last.pass === pass && last.compiled === compiled && last.dispatches === dispatches;
+
 // As many as TF.js gathers before it submits (WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE); buffers of disposed tensors wait for it.
 const GATHERED = 15;
 
 function submitWhenMany(backend: WebGpu): void {
-  if (++backend.dispatchCountInPass < GATHERED) return;
+  if (backend.dispatchCountInPass < GATHERED) return;
+  last = null;
   backend.endComputePassEncoder();
   backend.submitQueue();
 }
@@ -70,13 +88,25 @@ export type Counts = { readonly dispatches: number; readonly pipelines: number; 
 const counts = { dispatches: 0, pipelines: 0, bindGroups: 0 };
 export const runCounts = (): Counts => ({ ...counts });
 
-type Compiled = { readonly id: number; readonly pipeline: GPUComputePipeline };
+/** A shader that is ready to run, and what is read of it at every call. */
+type Compiled = {
+  readonly id: number;
+  readonly pipeline: GPUComputePipeline;
+  readonly names: readonly string[];
+  readonly fields: readonly { readonly name: string; readonly float: boolean }[];
+  /** The uniforms of the call that is being recorded, as words and as floats. */
+  readonly words: Uint32Array;
+  readonly floats: Float32Array;
+};
+
 type DeviceState = {
   readonly device: GPUDevice;
-  readonly pipelines: WeakMap<Shader, Compiled>;
-  readonly ids: WeakMap<GPUBuffer, number>;
-  readonly groups: Map<string, GPUBindGroup>;
-  readonly constants: Map<string, GPUBuffer>;
+  /** Read once: each look into a device's limits is a call into the browser or Dawn. */
+  readonly largestBinding: number;
+  readonly mostWorkgroups: number;
+  readonly compiled: WeakMap<Shader, Compiled>;
+  readonly groups: BindGroups;
+  readonly constants: Constants;
 };
 
 const states = new WeakMap<GPUDevice, DeviceState>();
@@ -87,125 +117,101 @@ function stateOf(device: GPUDevice): DeviceState {
   if (!state) {
     state = {
       device,
-      pipelines: new WeakMap(),
-      ids: new WeakMap(),
-      groups: new Map(),
-      constants: new Map(),
+      largestBinding: device.limits.maxStorageBufferBindingSize,
+      mostWorkgroups: device.limits.maxComputeWorkgroupsPerDimension,
+      compiled: new WeakMap(),
+      groups: new BindGroups(),
+      constants: new Constants(device),
     };
     states.set(device, state);
   }
   return state;
 }
 
-function pipelineOf({ device, pipelines }: DeviceState, shader: Shader): Compiled {
-  let compiled = pipelines.get(shader);
-  if (!compiled) {
-    const { name: label } = shader;
-    const pipeline = named(device, `the shader of ${label}`, () =>
-      device.createComputePipeline({
-        label,
-        layout: 'auto',
-        compute: { module: device.createShaderModule({ label, code: wgslOf(shader) }) },
-      }),
-    );
-    counts.pipelines++;
-    compiled = { id: nextId++, pipeline };
-    pipelines.set(shader, compiled);
-  }
-  return compiled;
+function compiledOf({ device, compiled }: DeviceState, shader: Shader): Compiled {
+  const known = compiled.get(shader);
+  if (known) return known;
+  const { name: label } = shader;
+  const pipeline = named(device, `the shader of ${label}`, () =>
+    device.createComputePipeline({
+      label,
+      layout: 'auto',
+      compute: { module: device.createShaderModule({ label, code: wgslOf(shader) }) },
+    }),
+  );
+  counts.pipelines++;
+  const fields = Object.entries(shader.uniforms).map(([name, type]) => ({ name, float: type === 'f32' }));
+  const words = new Uint32Array(fields.length);
+  const made = {
+    id: nextId++,
+    pipeline,
+    names: Object.keys(shader.inputs),
+    fields,
+    words,
+    floats: new Float32Array(words.buffer),
+  };
+  compiled.set(shader, made);
+  return made;
 }
 
-// Both are small; a model of 68 blocks has some 1200 dispatches with weights of their own.
-const MOST_GROUPS = 4096;
-const MOST_CONSTANTS = 512;
-
-function bindGroup(
-  { device, ids, groups }: DeviceState,
-  { id, pipeline }: Compiled,
+function makeGroup(
+  { device, largestBinding }: DeviceState,
+  { name }: Shader,
+  { pipeline, names }: Compiled,
   buffers: readonly GPUBuffer[],
 ): GPUBindGroup {
-  let key = `${id}`;
-  for (const buffer of buffers) {
-    let bufferId = ids.get(buffer);
-    if (bufferId === undefined) {
-      bufferId = nextId++;
-      ids.set(buffer, bufferId);
-    }
-    key += `,${bufferId}`;
-  }
-  let group = groups.get(key);
-  if (!group) {
-    group = device.createBindGroup({
-      label: pipeline.label,
-      layout: pipeline.getBindGroupLayout(0),
-      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-    });
-    counts.bindGroups++;
-    if (groups.size >= MOST_GROUPS) groups.clear();
-    groups.set(key, group);
-  }
-  return group;
-}
-
-function uniformBuffer<U extends string>(
-  state: DeviceState,
-  fields: readonly (readonly [U, 'u32' | 'f32'])[],
-  values: Readonly<Record<U, number>>,
-): GPUBuffer {
-  const words = new Uint32Array(fields.length);
-  const floats = new Float32Array(words.buffer);
-  fields.forEach(([name, type], i) => {
-    if (type === 'u32') words[i] = values[name];
-    else floats[i] = values[name];
-  });
-  return constantOf(state, words, GPUBufferUsage.UNIFORM);
-}
-
-/** A buffer of these words, shared by all calls that ask for the same ones. Never written to, never destroyed by hand. */
-export const constant = (words: Int32Array): GPUBuffer =>
-  constantOf(stateOf(webgpuBackend().device), words, GPUBufferUsage.STORAGE);
-
-function constantOf(
-  { device, constants }: DeviceState,
-  words: Int32Array | Uint32Array,
-  usage: number,
-): GPUBuffer {
-  const key = `${usage}:${words.join()}`;
-  let buffer = constants.get(key);
-  if (!buffer) {
-    const size = Math.max(16, Math.ceil(words.byteLength / 16) * 16);
-    buffer = device.createBuffer({ size, usage, mappedAtCreation: true });
-    new Uint32Array(buffer.getMappedRange(), 0, words.length).set(words);
-    buffer.unmap();
-    // Recorded commands may still use what is let go here: it is collected, not destroyed.
-    if (constants.size >= MOST_CONSTANTS) constants.clear();
-    constants.set(key, buffer);
-  }
-  return buffer;
-}
-
-/** Lets go of bind groups, which keep the buffers of past calls known to the driver. */
-export const forgetBindGroups = (device: GPUDevice): void => stateOf(device).groups.clear();
-
-function checkLimits(
-  { device: { limits } }: DeviceState,
-  { name }: Shader,
-  names: readonly string[],
-  buffers: readonly GPUBuffer[],
-  workgroups: readonly (number | undefined)[],
-): void {
-  const largest = limits.maxStorageBufferBindingSize;
-  const over = names.findIndex((_, i) => buffers[i].size > largest);
-  if (over >= 0) {
+  for (const [i, { size }] of buffers.entries()) {
+    if (size <= largestBinding) continue;
     throw new DeviceError(
-      `${name}: "${names[over]}" has ${buffers[over].size} bytes, this GPU binds at most ${largest} at once; ` +
+      `${name}: "${names[i] ?? 'result'}" has ${size} bytes, this GPU binds at most ${largestBinding} at once; ` +
         'use a smaller batch, or another backend',
     );
   }
-  const most = limits.maxComputeWorkgroupsPerDimension;
-  if (workgroups.some((n) => n !== undefined && n > most)) {
-    throw new DeviceError(
-      `${name}: a grid of ${workgroups.join(' × ')} workgroups, this GPU takes ${most} a side; use a smaller batch`,
-    );
+  counts.bindGroups++;
+  return device.createBindGroup({
+    label: name,
+    layout: pipeline.getBindGroupLayout(0),
+    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+  });
+}
+
+function uniformBuffer(
+  { constants }: DeviceState,
+  { fields, words, floats }: Compiled,
+  values: Readonly<Record<string, number>>,
+): GPUBuffer {
+  for (let i = 0; i < fields.length; i++) {
+    const { name, float } = fields[i];
+    if (float) floats[i] = values[name];
+    else words[i] = values[name];
   }
+  return constants.find(words, GPUBufferUsage.UNIFORM);
+}
+
+/**
+ * A buffer of these words, shared by all calls that ask for the same ones. For the dispatch that is about to be recorded, not
+ * to be kept: it is destroyed when no call of the last two passes asked for it.
+ */
+export const constant = (words: Int32Array): GPUBuffer =>
+  stateOf(webgpuBackend().device).constants.find(words, GPUBufferUsage.STORAGE);
+
+/** Lets go of what knows destroyed buffers, and of constants that the last two passes did not need. Submit before. */
+export function endPass(device: GPUDevice, destroyed: readonly GPUBuffer[]): void {
+  const { groups, constants } = stateOf(device);
+  groups.forget([...destroyed, ...constants.trim()]);
+}
+
+/** Bind groups that are kept for calls on the same buffers. */
+export const bindGroupsKept = (device: GPUDevice): number => stateOf(device).groups.size;
+
+function checkGrid(
+  { mostWorkgroups }: DeviceState,
+  { name }: Shader,
+  workgroups: Run<string, string>['workgroups'],
+) {
+  const [x, y = 1, z = 1] = workgroups;
+  if (x <= mostWorkgroups && y <= mostWorkgroups && z <= mostWorkgroups) return;
+  throw new DeviceError(
+    `${name}: a grid of ${workgroups.join(' × ')} workgroups, this GPU takes ${mostWorkgroups} a side; use a smaller batch`,
+  );
 }

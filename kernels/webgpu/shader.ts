@@ -37,10 +37,10 @@ export function wgslOf({ directives = [], inputs, output, uniforms, code }: Shad
 
 /** A family of shaders: `make` runs once a key, so that a shader is the same object at every call. */
 export function shaderFamily<A, S extends Shader>(
-  keyOf: (variant: A) => string,
+  keyOf: (variant: A) => string | number,
   make: (variant: A) => S,
 ): (variant: A) => S {
-  const known = new Map<string, S>();
+  const known = new Map<string | number, S>();
   return (variant) => {
     const key = keyOf(variant);
     let shader = known.get(key);

@@ -24,3 +24,37 @@ export async function shadersOf(f: () => Promise<unknown>): Promise<readonly str
   }
   return [...names];
 }
+
+/** The buffers of a device, from now on: those that are there, and how many were made. `end` takes the counters off again. */
+export type BufferCount = {
+  readonly buffers: () => number;
+  readonly bytes: () => number;
+  readonly made: () => number;
+  readonly end: () => void;
+};
+
+/** Counts what the device itself is asked for, whoever asks. */
+export function countBuffers(device: GPUDevice): BufferCount {
+  const live = new Set<GPUBuffer>();
+  let made = 0;
+  const create = device.createBuffer;
+  device.createBuffer = (descriptor) => {
+    const buffer = create.call(device, descriptor);
+    made++;
+    live.add(buffer);
+    const { destroy } = buffer;
+    buffer.destroy = () => {
+      live.delete(buffer);
+      return destroy.call(buffer);
+    };
+    return buffer;
+  };
+  return {
+    buffers: () => live.size,
+    bytes: () => [...live].reduce((sum, { size }) => sum + size, 0),
+    made: () => made,
+    end: () => {
+      device.createBuffer = create;
+    },
+  };
+}
