@@ -50,7 +50,7 @@ export async function residenceWithRoom(question: RoomQuestion): Promise<WeightR
   }
   const fitting: string[] = [];
   for (const p of plans.filter(({ total }) => total < plan.total))
-    if (await hasRoom(p.total)) fitting.push(`${p.precision} (${gigabytes(p.total)})`);
+    if (await hasRoom(p.total)) fitting.push(`${nameOf(p, stored)} (${gigabytes(p.total)})`);
   const { weights, adapters, work, pool } = plan;
   throw new DeviceError(
     `with ${kept} weights this model takes about ${gigabytes(plan.total)} of GPU memory (weights ${gigabytes(weights)}, ` +
@@ -59,6 +59,10 @@ export async function residenceWithRoom(question: RoomQuestion): Promise<WeightR
       'residence "streamed" takes a block at a time',
   );
 }
+
+// A plan of int4 in every map, unless it is of a checkpoint that is there. `quantize` mixes it with int8 when not told.
+const nameOf = ({ precision }: GpuPlan, stored: GpuPrecision): string =>
+  precision === 'int4' && stored !== 'int4' ? 'int4 --everywhere' : precision;
 
 const gigabytes = (bytes: number): string =>
   bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;

@@ -132,8 +132,8 @@ describe('room on the GPU', () => {
   });
 
   test.each([
-    [5, /these precisions would fit: int8 \(4\.4 GB\), int4 \(2\.8 GB\); residence "streamed"/],
-    [3, /these precisions would fit: int4 \(2\.8 GB\)/],
+    [5, /these precisions would fit: int8 \(4\.4 GB\), int4 --everywhere \(2\.8 GB\); residence "streamed"/],
+    [3, /these precisions would fit: int4 --everywhere \(2\.8 GB\)/],
     [1, /no precision fits; residence "streamed"/],
   ])('with %d GB bfloat16 by name is refused, and what fits is told', async (gigabytes, message) => {
     const refused = ask(gigabytes, 'bfloat16', 'bfloat16');

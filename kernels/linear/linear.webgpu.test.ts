@@ -91,9 +91,10 @@ async function check({
 }: Case) {
   const x = gaussian(T * In, 1).map((v) => v * size);
   const w = checkpoint(Out, In, 2, { words, outliers });
+  const ofTerms = words === 'float16' ? words : 'bfloat16'; // adapters are not quantised
   const terms = ranks.map((R, i) => ({
-    a: checkpoint(R, In, 10 + i),
-    b: checkpoint(Out, R, 20 + i),
+    a: checkpoint(R, In, 10 + i, { words: ofTerms }),
+    b: checkpoint(Out, R, 20 + i, { words: ofTerms }),
     scale: i % 2 === 0 ? 0.5 : -2,
     activation: i % 2 === 0 ? ('none' as const) : ('relu' as const),
   }));
