@@ -5,7 +5,7 @@ import { WAYS, type Way } from '../kernels/webgpu/settings.ts';
 import { cellTable } from '../src/cli/cell-table.ts';
 import { trimBufferPool } from '../src/device-webgpu.ts';
 import { busyCores, printLine, startBackend, timesOf } from './measure.ts';
-import { flopsOf, productsOf, timeWays } from './variant-cases.ts';
+import { flopsOf, productsOf, timeAttention, timeWays } from './variant-cases.ts';
 
 // node --import tsx bench/variants.bench.ts
 // The products of a published decoder block on WebGPU, in every way that the device has for them: what
@@ -14,12 +14,13 @@ import { flopsOf, productsOf, timeWays } from './variant-cases.ts';
 const flags = new Command('variants.bench')
   .option('--rows <list>', 'rows of x', '1,20,64,512')
   .option('--runs <n>', 'timed runs of a case', Number, 5)
+  .option('--only <word>', 'products whose name contains this; attention: only that')
   .option(
     '--ort <folder>',
     'onnxruntime-node: times the seven products of the block in its WebGPU provider, too',
   )
   .parse()
-  .opts<{ rows: string; runs: number; ort?: string }>();
+  .opts<{ rows: string; runs: number; only?: string; ort?: string }>();
 
 const PRODUCTS = productsOf(2048, 256, 11008);
 
@@ -37,6 +38,7 @@ async function benchRows(rows: number): Promise<void> {
   for (const product of PRODUCTS) {
     const { inSize, outSize, count } = product;
     const name = `${rows}×${inSize}×${outSize}`;
+    if (flags.only && !name.includes(flags.only)) continue;
     const times = await timeWays(rows, product, flags.runs);
     trimBufferPool();
     if (flags.ort) ort.push(ortMs(flags.ort, rows));
@@ -52,6 +54,13 @@ async function benchRows(rows: number): Promise<void> {
       }),
     ]);
   }
+  if (!flags.only || flags.only === 'attention') {
+    const { name, error, plain, subgroups } = await timeAttention(rows, flags.runs);
+    const ratio = plain.ms / subgroups.ms;
+    const line = { case: name, plainMs: plain.ms, subgroupsMs: subgroups.ms, ratio, error, busyCores: busy };
+    printLine({ bench: 'variants', ...line }, where);
+  }
+  if (flags.only) return; // a part is no block
   const flops = PRODUCTS.reduce((sum, p) => sum + p.count * flopsOf(rows, p), 0);
   const what = `7 products of a block, ${rows} rows`;
   const ortWebgpuMs = flags.ort ? timesOf(ort).ms : null;

@@ -5,8 +5,9 @@ import { COLUMNS, SIDE, type Variant } from './linear-shaders.ts';
 import { MATRIX_COLUMNS, type MatrixPlan, matrixPlanOf } from './matrix-tiles.ts';
 
 /**
- * Which way a product goes, first choice first, by plan and rows of x (the first line that fits). Measured by
- * bench/variants.bench.ts; figures in bench/README.md. A way that the device or the settings do not allow is passed over.
+ * Which way a product goes, first choice first, by plan and rows of x (the first line that fits). A way that the device or the
+ * settings do not allow is passed over. bench/variants.bench.ts measures what stands here; figures are in bench/README.md. So
+ * far of a GPU emulated on the CPU only, which has no units for float16: there `plain` is the fastest of the tiles.
  */
 export const TABLE: readonly {
   readonly plan: Variant['plan']['kind'];
