@@ -2,6 +2,7 @@ import { summarize } from '../src/cli/checkpoint-summary.ts';
 import { predictCheckpoint } from '../src/cli/model-prediction.ts';
 import { plannedBatches } from '../src/cli/plan-options.ts';
 import type { Residence, Settings } from '../src/config.ts';
+import { hasOwnMemory } from '../src/device.ts';
 import { JinaEmbeddings, openFolder } from '../src/platform/node.ts';
 
 /** One process of bench/memory.bench.ts: loads, embeds, prints what it took. */
@@ -59,7 +60,12 @@ if (process.argv[2]) {
   async function plannedPeak(): Promise<number> {
     const summary = await summarize(await openFolder(model), new AbortController().signal);
     const batches = plannedBatches({ image }) ?? [{ texts: new Array(texts).fill(length), images: [] }];
-    const { peaks } = predictCheckpoint(summary, jina.device.backend, null, batches);
+    const { peaks } = predictCheckpoint(summary, {
+      backend: jina.device.backend,
+      ownMemory: hasOwnMemory(jina.device),
+      free: null,
+      batches,
+    });
     return peaks.find((p) => p.residence === residence)!.bytes;
   }
 

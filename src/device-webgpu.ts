@@ -20,6 +20,9 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const;
 
+// Whose GPUs use the host's memory: all of them, or nearly all. AMD makes both kinds, and WebGPU does not tell which.
+const LENT = /^(intel|qualcomm|arm|img-tec|broadcom)$/i;
+
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
 
 let starting: Promise<WebGPUBackend> | null = null;
@@ -42,7 +45,7 @@ export function describeAdapter({ info, features }: GPUAdapter): EngineReport {
     hardware,
     half: features.has('shader-f16'),
     device: description || name,
-    memory: hardware === 'gpu' ? undefined : null,
+    memory: hardware === 'gpu' && !LENT.test(vendor) ? undefined : null,
   };
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { DeviceManager, type SelectOptions } from './device.ts';
+import { DeviceManager, hasOwnMemory, type SelectOptions } from './device.ts';
 import type { BackendName, Engine, EngineOptions, EngineReport } from './device-engine.ts';
 import { HALF_PRECISION, type Hardware, ORDER, POLICIES } from './device-policy.ts';
-import { startWebGpu } from './device-webgpu.ts';
+import { describeAdapter, startWebGpu } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
 
 type Fake = {
@@ -194,6 +194,21 @@ describe('a software adapter in the place of a GPU that was chosen, as after a c
     await expect(refused).rejects.toBeInstanceOf(DeviceError);
     await expect(refused).rejects.toThrow(/runs only when asked for by name/);
   });
+});
+
+test.each([
+  ['nvidia', true],
+  ['amd', true],
+  ['intel', false],
+  ['apple', false],
+  ['google', false],
+])('a GPU of %s has memory of its own: %s', async (vendor, own) => {
+  const architecture = vendor === 'google' ? 'swiftshader' : '';
+  const info = { vendor, architecture, device: '', description: '' };
+  const report = describeAdapter({ info, features: new Set() } as unknown as GPUAdapter);
+  const engine: Engine = { name: 'webgpu', probe: async () => report, start: async () => report };
+  expect(hasOwnMemory(await new DeviceManager([engine]).select({ device: 'webgpu' }))).toBe(own);
+  expect(hasOwnMemory(await select([cuda], { device: 'cuda' }))).toBe(false); // told by another plan
 });
 
 test('a choice of another platform cannot be started here', async () => {

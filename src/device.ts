@@ -16,6 +16,10 @@ export type DeviceChoice = {
   readonly considered: readonly Considered[];
 };
 
+/** Whether what it computes with lies outside the host's memory, as far as is known. */
+export const hasOwnMemory = ({ backend, considered }: DeviceChoice): boolean =>
+  backend === 'webgpu' && considered.some(({ name, report }) => name === backend && report.memory !== null);
+
 export type Considered = { readonly name: BackendName; readonly report: EngineReport };
 
 export type SelectOptions = {

@@ -6,7 +6,7 @@ import type { WeightResidence } from './load.ts';
 import type { ModelConfig } from './model-config.ts';
 import { elements, leavesOf, loraParameterCount, type ModelSpec, parameterCount } from './params.ts';
 
-/** Predicted peak memory of one residence, in bytes, by what it is for. */
+/** Predicted peak of the host's memory with one residence, in bytes, by what it is for. What a GPU holds: `planGpu`. */
 export type MemoryPlan = {
   readonly residence: WeightResidence;
   /** The process with its backend loaded, before any model. */
@@ -23,6 +23,8 @@ export type PlanInputs = {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
   readonly backend: BackendName;
+  /** The device has memory of its own (`hasOwnMemory`): weights, adapters and what is computed are not the host's. */
+  readonly ownMemory?: boolean;
   /** Bytes an element of the checkpoint's matrices, scales of quantised ones included, and of its token table. */
   readonly weightBytes: number;
   readonly tableBytes: number;
@@ -69,12 +71,19 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   const blocks = [...spec.visual.blocks, ...spec.model.layers];
   const largestBlock = Math.max(...blocks.map(parameterCount));
   const outside = others - blocks.reduce((sum, b) => sum + parameterCount(b), 0);
+  const runtime = RUNTIME[backend];
+  const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
+  if (inputs.ownMemory) {
+    // The table stays here; the others pass through, in two groups of raw bytes.
+    const weights = residence === 'streamed' ? 0 : table;
+    const work = 2 * largestBlock * weightBytes;
+    const total = runtime + tokenizer + weights + work;
+    return { residence, runtime, tokenizer, weights, adapters: 0, work, total };
+  }
   const weights =
     residence === 'streamed' ? outside * resident + largestBlock * weightBytes : table + others * resident;
   // While a block is taken in, two groups of raw bytes lie beside it.
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
-  const runtime = RUNTIME[backend];
-  const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
   const adapters = adapterCount * loraParameterCount(spec, adapterRank) * Math.max(resident, 2); // never quantised
   // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
   const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
@@ -97,7 +106,10 @@ export function planInputs(
   config: ModelConfig,
   spec: ModelSpec,
   entries: ReadonlyMap<string, TensorEntry>,
-  rest: Pick<PlanInputs, 'backend' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'batches'>,
+  rest: Pick<
+    PlanInputs,
+    'backend' | 'ownMemory' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'batches'
+  >,
 ): PlanInputs {
   return { config, spec, ...storedSizes(spec, entries), ...rest };
 }

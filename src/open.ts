@@ -4,7 +4,7 @@ import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
-import { type DeviceChoice, DeviceManager } from './device.ts';
+import { type DeviceChoice, DeviceManager, hasOwnMemory } from './device.ts';
 import type { EngineReport } from './device-engine.ts';
 import { gpuDevice } from './device-webgpu.ts';
 import type { Door } from './door.ts';
@@ -58,6 +58,7 @@ export async function openEmbedder(
     const { choice, start } = await startDevice(door, config);
     const inputs = planInputs(modelConfig, spec, checkpoint.entries, {
       backend: choice.backend,
+      ownMemory: hasOwnMemory(choice),
       adapterCount: files.length,
       adapterRank: Math.max(0, ...files.map(rankOf)),
       tokenizerTokens: tokenizer.vocabSize,
@@ -80,7 +81,7 @@ export async function openEmbedder(
       : chosen.residence;
     const reason =
       residence === chosen.residence
-        ? chosen.reason
+        ? `${chosen.reason}${inputs.ownMemory ? ', beside what the GPU holds' : ''}`
         : `${residence} weights: the GPU has no room for ${chosen.residence} ones`;
     const { params, dispose } = await loadParams(spec, checkpoint, {
       residence,

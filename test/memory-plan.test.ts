@@ -119,6 +119,33 @@ test('on wasm, bfloat16 weights of the published model are refused before loadin
   expect(chooseResidence('auto', 'wasm', plans, 64e9).residence).toBe('streamed');
 });
 
+test('beside a GPU with memory of its own the host holds the table, whatever the weights take', () => {
+  const published = geometryConfig(GEOMETRIES.published);
+  const plans = (ownMemory: boolean) =>
+    planMemory({
+      config: published,
+      spec: modelSpec(published),
+      tableBytes: 2,
+      backend: 'webgpu',
+      ownMemory,
+      weightBytes: 2,
+      adapterCount: 3,
+      adapterRank: 32,
+      tokenizerTokens: 151_665,
+      batches: [{ texts: [64], images: [] }],
+    });
+  const [float32, bfloat16, streamed] = plans(true);
+  expect(bfloat16.total).toBe(float32.total);
+  expect(float32.weights).toBe(151_936 * 2048 * 2);
+  expect(float32.total).toBeLessThan(1.8e9);
+  expect(streamed.total).toBeLessThan(float32.total - 0.6e9);
+  // A machine of 4 GB with a large GPU: the GPU's room decides. Where the GPU borrows the host's memory, that does.
+  expect(chooseResidence('auto', 'webgpu', plans(true), 4e9).residence).toBe('float32');
+  expect(chooseResidence('auto', 'webgpu', plans(false), 4e9).residence).toBe('streamed');
+  expect(chooseResidence('float32', 'webgpu', plans(true), 4e9).residence).toBe('float32');
+  expect(() => chooseResidence('float32', 'webgpu', plans(false), 4e9)).toThrow(/only 4\.0 GB are free/);
+});
+
 test('memory grows linearly with the length', () => {
   const published = geometryConfig(GEOMETRIES.published);
   const bytes = (tokens: number) =>

@@ -3,12 +3,10 @@ import { once } from 'node:events';
 import os from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import type { PlannedBatch } from '../activation-plan.ts';
 import type { DeviceName } from '../config.ts';
 import type { DeviceChoice, DeviceManager } from '../device.ts';
-import type { BackendName } from '../device-engine.ts';
 import { bytes } from './amounts.ts';
-import type { Prediction } from './model-prediction.ts';
+import type { Circumstances, Prediction } from './model-prediction.ts';
 import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
 import { packageFolder, packageVersion } from './package-folder.ts';
 import { imageOption, type PlanOptions, plannedBatches, tokensOption } from './plan-options.ts';
@@ -63,17 +61,21 @@ async function doctor(options: DoctorOptions, { terminal, signal }: Session): Pr
   if (options.installNative) await installNative(signal);
   const settings = await readSettings(options.config, { device: options.device });
   const { nodeDoor } = await import('../platform/node.ts');
-  const { DeviceManager } = await import('../device.ts');
+  const { DeviceManager, hasOwnMemory } = await import('../device.ts');
   const manager = new DeviceManager(nodeDoor.engines);
   const backends = (await manager.detect()).map(({ name, report }) => ({ name, ...report }));
   const { device, compute, batchSize } = settings;
   const wish = { device, precision: compute ?? undefined, batchSize: batchSize ?? undefined };
   const chosen = await manager.select(wish).catch((error: Error) => error);
   const hasRoom = chosen instanceof Error ? null : await askGpu(manager, chosen);
-  const free = nodeDoor.memory()?.free ?? null;
-  const backend = chosen instanceof Error ? 'cpu' : chosen.backend;
+  const where: Circumstances = {
+    backend: chosen instanceof Error ? 'cpu' : chosen.backend,
+    ownMemory: !(chosen instanceof Error) && hasOwnMemory(chosen),
+    free: nodeDoor.memory()?.free ?? null,
+    batches: plannedBatches(options),
+  };
   const models: Model[] = [];
-  for (const m of await predictions(options.model, backend, free, plannedBatches(options), signal))
+  for (const m of await predictions(options.model, where, signal))
     models.push('problem' in m ? m : await askRoom(m, hasRoom)); // one by one: each asks for all it needs
   const found: Findings = {
     version: packageVersion(),
@@ -104,19 +106,17 @@ async function imageDecoder(): Promise<string> {
 /** The embedded checkpoint, or the one named, and the published one, which need not be here. */
 async function predictions(
   model: string | undefined,
-  backend: BackendName,
-  free: number | null,
-  batches: readonly PlannedBatch[] | undefined,
+  where: Circumstances,
   signal: AbortSignal,
 ): Promise<readonly (Prediction | Extract<Model, { problem: string }>)[]> {
   const { openToLook } = await import('../platform/node.ts');
   const { summarize } = await import('./checkpoint-summary.ts');
   const { predictCheckpoint, predictPublished } = await import('./model-prediction.ts');
-  const published = predictPublished(backend, free, batches);
+  const published = predictPublished(where);
   try {
     const tree = await openToLook(model ?? null, signal);
     try {
-      return [predictCheckpoint(await summarize(tree, signal), backend, free, batches), published];
+      return [predictCheckpoint(await summarize(tree, signal), where), published];
     } finally {
       await tree.close();
     }

@@ -1,10 +1,9 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { DeviceName } from '../config.ts';
-import type { BackendName } from '../device-engine.ts';
 import { bytes, count } from './amounts.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
 import { LICENCE } from './licence.ts';
-import type { Prediction } from './model-prediction.ts';
+import type { Circumstances, Prediction } from './model-prediction.ts';
 import { deviceOption, type GlobalOptions, modelOption, withExamples } from './options.ts';
 import { imageOption, type PlanOptions, plannedBatches, tokensOption } from './plan-options.ts';
 import { action, type Session } from './session.ts';
@@ -45,9 +44,12 @@ async function info(
   const tree = await openToLook(model, signal);
   try {
     const summary = await summarize(tree, signal);
-    const backend = await backendFor(options.device ?? 'auto');
-    const free = nodeDoor.memory()?.free ?? null;
-    const prediction = { backend, ...predictCheckpoint(summary, backend, free, plannedBatches(options)) };
+    const where = {
+      ...(await deviceFor(options.device ?? 'auto')),
+      free: nodeDoor.memory()?.free ?? null,
+      batches: plannedBatches(options),
+    };
+    const prediction = { backend: where.backend, ...predictCheckpoint(summary, where) };
     const text = options.json
       ? `${JSON.stringify({ ...summary, prediction, licence: Object.fromEntries(LICENCE) })}\n`
       : describe(summary, prediction, terminal);
@@ -58,10 +60,11 @@ async function info(
 }
 
 /** The one that would run the model here: predictions differ by backend. */
-async function backendFor(device: DeviceName): Promise<BackendName> {
+async function deviceFor(device: DeviceName): Promise<Pick<Circumstances, 'backend' | 'ownMemory'>> {
   const { nodeDoor } = await import('../platform/node.ts');
-  const { DeviceManager } = await import('../device.ts');
-  return (await new DeviceManager(nodeDoor.engines).select({ device })).backend;
+  const { DeviceManager, hasOwnMemory } = await import('../device.ts');
+  const choice = await new DeviceManager(nodeDoor.engines).select({ device });
+  return { backend: choice.backend, ownMemory: hasOwnMemory(choice) };
 }
 
 function describe(

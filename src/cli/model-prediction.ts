@@ -21,8 +21,10 @@ export type Prediction = {
   readonly residence: string;
 };
 
-type Circumstances = {
+/** Where it would run. `ownMemory`: see `hasOwnMemory`. */
+export type Circumstances = {
   readonly backend: BackendName;
+  readonly ownMemory: boolean;
   readonly free: number | null;
   readonly batches?: readonly PlannedBatch[];
 };
@@ -37,53 +39,34 @@ type Measures = {
 } & Pick<GpuPlanInputs, 'stored' | 'adapterBytes'>;
 
 /** For a checkpoint that is here. */
-export const predictCheckpoint = (
-  s: CheckpointSummary,
-  backend: BackendName,
-  free: number | null,
-  batches?: readonly PlannedBatch[],
-): Prediction =>
-  predict(
-    s.model,
-    s.config,
-    { backend, free, batches },
-    {
-      ...s.sizes,
-      ...s.onGpu,
-      adapterCount: s.adapters.length,
-      adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
-      tokenizerTokens: s.tokenizer.tokens,
-    },
-  );
+export const predictCheckpoint = (s: CheckpointSummary, where: Circumstances): Prediction =>
+  predict(s.model, s.config, where, {
+    ...s.sizes,
+    ...s.onGpu,
+    adapterCount: s.adapters.length,
+    adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
+    tokenizerTokens: s.tokenizer.tokens,
+  });
 
 /** For the published checkpoint, which need not be. */
-export function predictPublished(
-  backend: BackendName,
-  free: number | null,
-  batches?: readonly PlannedBatch[],
-): Prediction {
+export function predictPublished(where: Circumstances): Prediction {
   const config = parseModelConfig(PUBLISHED_CONFIG);
-  return predict(
-    'published jina-embeddings-v4',
-    config,
-    { backend, free, batches },
-    {
-      weightBytes: 2,
-      tableBytes: 2,
-      ...PUBLISHED_ADAPTERS,
-      tokenizerTokens: config.decoder.vocabSize,
-    },
-  );
+  return predict('published jina-embeddings-v4', config, where, {
+    weightBytes: 2,
+    tableBytes: 2,
+    ...PUBLISHED_ADAPTERS,
+    tokenizerTokens: config.decoder.vocabSize,
+  });
 }
 
 function predict(
   name: string,
   config: ModelConfig,
-  { backend, free, batches = PLANNED_BATCHES }: Circumstances,
+  { backend, ownMemory, free, batches = PLANNED_BATCHES }: Circumstances,
   measures: Measures,
 ): Prediction {
   const spec = modelSpec(config);
-  const plans = planMemory({ config, spec, backend, batches, ...measures });
+  const plans = planMemory({ config, spec, backend, ownMemory, batches, ...measures });
   const fits = (residence: MemoryPlan['residence']) => {
     try {
       chooseResidence(residence, backend, plans, free);

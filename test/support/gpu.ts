@@ -30,6 +30,9 @@ export type BufferCount = {
   readonly buffers: () => number;
   readonly bytes: () => number;
   readonly made: () => number;
+  /** The most bytes that were there at once since `watch`. */
+  readonly most: () => number;
+  readonly watch: () => void;
   readonly end: () => void;
 };
 
@@ -37,22 +40,30 @@ export type BufferCount = {
 export function countBuffers(device: GPUDevice): BufferCount {
   const live = new Set<GPUBuffer>();
   let made = 0;
+  let bytes = 0;
+  let most = 0;
   const create = device.createBuffer;
   device.createBuffer = (descriptor) => {
     const buffer = create.call(device, descriptor);
     made++;
     live.add(buffer);
+    bytes += descriptor.size;
+    most = Math.max(most, bytes);
     const { destroy } = buffer;
     buffer.destroy = () => {
-      live.delete(buffer);
+      if (live.delete(buffer)) bytes -= descriptor.size;
       return destroy.call(buffer);
     };
     return buffer;
   };
   return {
     buffers: () => live.size,
-    bytes: () => [...live].reduce((sum, { size }) => sum + size, 0),
+    bytes: () => bytes,
     made: () => made,
+    most: () => most,
+    watch: () => {
+      most = bytes;
+    },
     end: () => {
       device.createBuffer = create;
     },
