@@ -1,7 +1,8 @@
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
+import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
 import { DeviceError } from './errors.ts';
 import type { ModelConfig } from './model-config.ts';
-import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
+import { elements, leavesOf, type ModelSpec } from './params.ts';
 
 /** How the linear maps are kept on the GPU. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
@@ -22,10 +23,7 @@ export type GpuPlan = {
 export type GpuPlanInputs = {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
-  readonly adapterCount: number;
-  readonly adapterRank: number;
-  /** Bytes a value of the adapters. Default: 4 beside float32 weights, else the 2 of the checkpoint. */
-  readonly adapterBytes?: 2 | 4;
+  readonly adapters: AdapterSizes;
   readonly batches: readonly PlannedBatch[];
 };
 
@@ -84,17 +82,16 @@ export const weightBuffers = (
 
 /** GPU memory of a model in every precision, largest first. */
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
-  const { config, spec, adapterCount, adapterRank, batches } = inputs;
-  const form = { packed: false, rank: adapterCount > 0 ? adapterRank : 0, fused: true };
+  const { config, spec, batches } = inputs;
+  const form = { packed: false, rank: inputs.adapters.rank, fused: true };
   const needs = batches.map((batch) => {
     const work = activationBytes(config, spec, batch, form);
     return { work, pool: work * ((batch.images.length > 0 ? HELD.images : HELD.texts) - 1) };
   });
   const { work, pool } = needs.reduce((a, b) => (a.work + a.pool >= b.work + b.pool ? a : b));
-  const lora = adapterCount * loraParameterCount(spec, adapterRank);
   return GPU_PRECISIONS.map((precision) => {
     const weights = weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
-    const adapters = lora * (inputs.adapterBytes ?? (precision === 'float32' ? 4 : 2));
+    const adapters = adapterBytes(inputs.adapters, precision === 'float32' ? 'float32' : 'narrow');
     return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
   });
 }

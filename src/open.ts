@@ -2,6 +2,7 @@ import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts'
 import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
+import { adapterSizes } from './adapter-sizes.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager } from './device.ts';
@@ -58,8 +59,7 @@ export async function openEmbedder(
     const { choice, start } = await startDevice(door, config);
     const inputs = planInputs(modelConfig, spec, checkpoint.entries, {
       backend: choice.backend,
-      adapterCount: files.length,
-      adapterRank: Math.max(0, ...files.map(rankOf)),
+      adapters: adapterSizes(files),
       tokenizerTokens: tokenizer.vocabSize,
       batches: PLANNED_BATCHES,
     });
@@ -206,6 +206,3 @@ async function adapterFiles(
   const files = await listAdapterFiles(tree, { taskNames, signal });
   return [...files].sort((a, b) => place(a.task) - place(b.task));
 }
-
-const rankOf = (file: AdapterFile): number =>
-  Math.max(0, ...[...file.modules.values()].map(({ a }) => a.shape[0]));

@@ -6,6 +6,7 @@ import { checkFit } from '../../weights/fit.ts';
 import type { QuantizationRecipe } from '../../weights/quantization-recipe.ts';
 import { readJson } from '../../weights/read-text.ts';
 import { storedBytes } from '../../weights/safetensors.ts';
+import { adapterSizes } from '../adapter-sizes.ts';
 import { type PlanInputs, storedSizes } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { checkpointTensors, modelSpec, parameterCount } from '../params.ts';
@@ -35,8 +36,8 @@ export type CheckpointSummary = {
   readonly tensors: number;
   /** Bytes of the weights in the files, by dtype; quantised ones by their format, scales included. */
   readonly stored: Readonly<Record<string, number>>;
-  /** The same for each element of matrices and table. */
-  readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes'>;
+  /** The same for each element of matrices and table; and what the adapters hold. */
+  readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes' | 'adapters'>;
   /** How it was quantised, if it was. */
   readonly quantization: QuantizationRecipe | null;
   readonly adapters: readonly AdapterSummary[];
@@ -59,7 +60,8 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     const type = entry.quantized?.format ?? entry.dtype;
     stored[type] = (stored[type] ?? 0) + storedBytes(entry);
   }
-  const adapters = summarizeAdapters(await listAdapterFiles(tree, { taskNames: config.taskNames, signal }));
+  const files = await listAdapterFiles(tree, { taskNames: config.taskNames, signal });
+  const adapters = summarizeAdapters(files);
   const total = parameterCount(spec);
   return {
     model: tree.name,
@@ -73,7 +75,7 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     },
     tensors: expected.length,
     stored,
-    sizes: storedSizes(spec, checkpoint.entries),
+    sizes: { ...storedSizes(spec, checkpoint.entries), adapters: adapterSizes(files) },
     quantization: checkpoint.recipe,
     adapters,
     memory: memoryOf(adapters.reduce((sum, a) => sum + a.parameters, total)),

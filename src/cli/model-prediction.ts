@@ -1,7 +1,14 @@
 import type { PlannedBatch } from '../activation-plan.ts';
+import { loraSizes } from '../adapter-sizes.ts';
 import type { BackendName } from '../device-engine.ts';
 import { type GpuPlan, planGpu } from '../gpu-plan.ts';
-import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planMemory } from '../memory-plan.ts';
+import {
+  chooseResidence,
+  type MemoryPlan,
+  PLANNED_BATCHES,
+  type PlanInputs,
+  planMemory,
+} from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
@@ -27,14 +34,7 @@ type Circumstances = {
   readonly batches?: readonly PlannedBatch[];
 };
 
-type Measures = {
-  /** Bytes an element in the files: of the matrices, and of the token table. */
-  readonly weightBytes: number;
-  readonly tableBytes: number;
-  readonly adapterCount: number;
-  readonly adapterRank: number;
-  readonly tokenizerTokens: number;
-};
+type Measures = Pick<PlanInputs, 'weightBytes' | 'tableBytes' | 'adapters' | 'tokenizerTokens'>;
 
 /** For a checkpoint that is here. */
 export const predictCheckpoint = (
@@ -49,8 +49,6 @@ export const predictCheckpoint = (
     { backend, free, batches },
     {
       ...s.sizes,
-      adapterCount: s.adapters.length,
-      adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
       tokenizerTokens: s.tokenizer.tokens,
     },
   );
@@ -69,7 +67,7 @@ export function predictPublished(
     {
       weightBytes: 2,
       tableBytes: 2,
-      ...PUBLISHED_ADAPTERS,
+      adapters: loraSizes(modelSpec(config), PUBLISHED_ADAPTERS.count, PUBLISHED_ADAPTERS.rank),
       tokenizerTokens: config.decoder.vocabSize,
     },
   );
