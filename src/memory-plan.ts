@@ -75,7 +75,8 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
   const runtime = RUNTIME[backend];
   const tokenizer = tokenizerTokens * BYTES_PER_TOKEN;
-  const adapters = adapterBytes(inputs.adapters, residence === 'float32' ? 'float32' : 'narrow'); // never quantised
+  const beside = residence === 'float32' ? 'float32' : 'narrow'; // never quantised
+  const adapters = adapterBytes(inputs.adapters, beside) + inputs.adapters.tables;
   // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
   const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
   const form = { packed, rank: inputs.adapters.rank };

@@ -23,7 +23,7 @@ const plan = (count: number, floats = false) => {
   const plans = planGpu({
     config,
     spec,
-    adapters: floats ? { rank, halves: 0, floats: halves } : { rank, halves, floats: 0 },
+    adapters: floats ? { rank, halves: 0, floats: halves, tables: 0 } : loraSizes(spec, count, 32),
     batches: PLANNED_BATCHES,
   });
   const of = (precision: GpuPrecision) => plans.find((p) => p.precision === precision)!;

@@ -123,7 +123,7 @@ test.each(['plain', 'dora', 'dora-convolution', 'bias', 'saved', 'patterns'].map
 );
 
 test('16-bit matrices stay so beside packed weights; vectors and wider matrices are float32', () => {
-  const sizes = { rank: 4, halves: 100, floats: 10 };
+  const sizes = { rank: 4, halves: 100, floats: 10, tables: 0 };
   expect(adapterBytes(sizes, 'narrow')).toBe(240);
   expect(adapterBytes(sizes, 'float32')).toBe(440);
 });
