@@ -1,4 +1,5 @@
-export { attention, SCORES_AT_ONCE } from './attention/attention.ts';
+export { attention } from './attention/attention.ts';
+export { blockRows, SCORES_AT_ONCE } from './attention/score-blocks.ts';
 export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
