@@ -65,7 +65,7 @@ export async function measureDora(
 }
 
 /** ‖W + scale · A B‖ by columns.   → [out]   (peft: tuners/lora/dora.py, get_weight_norm) */
-const columnLengths = ({ weight }: Linear, { a, b, scale }: LoraTerm): tf.Tensor1D =>
+export const columnLengths = ({ weight }: Linear, { a, b, scale }: LoraTerm): tf.Tensor1D =>
   tf.tidy(() => {
     const whole = tf.add(weight.dense(), tf.mul(tf.matMul(a.dense(), b.dense()), scale)); // [in, out]
     return tf.sqrt(tf.sum(tf.square(whole), 0)) as tf.Tensor1D;

@@ -3,9 +3,9 @@ import { type LoraTerm, linear as linearOp, type Matrix } from '../../kernels/in
 import { TOKEN_TABLE } from '../../weights/names.ts';
 import { CheckpointError, InputError } from '../errors.ts';
 import { Held } from '../held.ts';
-import type { Blocks } from '../layers/blocks.ts';
 import type { Linear } from '../layers/linear.ts';
-import { isBlocks, isLinear, isTable, isTensor, mapLinears } from '../params.ts';
+import { mapLinears } from '../params.ts';
+import { residentLinears } from './each-linear.ts';
 import { type Adapter, withAdapters } from './with-adapters.ts';
 
 /** An adapter inside the weights. `params`: the tree as a pass with it sees it. */
@@ -193,17 +193,4 @@ async function worstOf(
     if (Number.isNaN(off)) break;
   }
   return worst;
-}
-
-/** The linear maps that are in memory. */
-function residentLinears(node: unknown): readonly Linear[] {
-  if (isLinear(node)) return [node];
-  if (isTensor(node) || isTable(node)) return [];
-  if (isBlocks(node)) return residentBlocksOf(node).flatMap(residentLinears);
-  return Object.values(node as object).flatMap(residentLinears);
-}
-
-function residentBlocksOf(blocks: Blocks<unknown>): readonly unknown[] {
-  if (!blocks.resident) return [];
-  return Array.from({ length: blocks.length }, (_, i) => blocks.take(i));
 }
