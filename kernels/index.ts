@@ -1,7 +1,9 @@
-export { attention, SCORES_AT_ONCE } from './attention/attention.ts';
+export { attention } from './attention/attention.ts';
+export { blockRows, SCORES_AT_ONCE } from './attention/score-blocks.ts';
 export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
+export { loraTable } from './embedding/lora-table.ts';
 export { gelu } from './gelu/gelu.ts';
 export { registerGradients } from './gradients/register.ts';
 export { withGradient } from './gradients/with-gradient.ts';

@@ -1,4 +1,4 @@
-import { type CuSeqlens, cumulate, runsOf, SCORES_AT_ONCE } from '../kernels/index.ts';
+import { blockRows, type CuSeqlens, cumulate, runsOf, SCORES_AT_ONCE } from '../kernels/index.ts';
 import { ROWS_AT_ONCE } from './layers/mlp.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import { type Live, made, tidy } from './live-memory.ts';
@@ -194,7 +194,7 @@ function attendRun(
 ): Live {
   const all = S * L * N * H;
   const keys = S * L * K * H;
-  const block = Math.max(1, Math.min(L, Math.floor(SCORES_AT_ONCE / (S * N * L))));
+  const block = blockRows(L, S * N, SCORES_AT_ONCE);
   const one = block === L;
   const seen = one ? L : Math.floor((L - 1) / block) * block; // the last block but one is whole
   const scores = made(S * N * block * L);

@@ -4,7 +4,7 @@ import { checkMeasured, measureDora, unmeasured } from './adapters/measure-dora.
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
 import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
 import { Retirement } from './adapters/retirement.ts';
-import { type Adapter, checkThere, weigh, withAdapters } from './adapters/with-adapters.ts';
+import { type Adapter, checkThere, modulesOf, weigh, withAdapters } from './adapters/with-adapters.ts';
 import { gpuCall, gpuGone, gpuLife } from './device-call.ts';
 import { trimBufferPool } from './device-webgpu.ts';
 import { DeviceLostError, InputError } from './errors.ts';
@@ -287,8 +287,7 @@ export class EmbeddingModel {
   /** Whether an adapter of the choice sits on the vision tower: then images must be seen with it. The published ones do not. */
   touchesVision(choice: AdapterChoice): boolean {
     const adapters = isText(choice) ? this.resolve(choice).adapters : choice;
-    const modules = adapters.flatMap((a) => [...a.terms.keys(), ...(a.saved?.keys() ?? [])]);
-    return modules.some((module) => module.startsWith('visual.'));
+    return adapters.flatMap(modulesOf).some((module) => module.startsWith('visual.'));
   }
 
   /** Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller. */

@@ -1,13 +1,13 @@
-import type { AdapterFile } from '../weights/adapter-files.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
 import { bytesPerElement } from '../weights/dtypes.ts';
 import { quantRowBytes } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
+import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
 import { DeviceError } from './errors.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
-import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
+import { elements, leavesOf, type ModelSpec } from './params.ts';
 
 /** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
@@ -31,10 +31,7 @@ export type StoredWeights = { readonly precision: GpuPrecision; readonly bytes: 
 export type GpuPlanInputs = {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
-  readonly adapterCount: number;
-  readonly adapterRank: number;
-  /** Bytes a value of the adapters has in their files. Default: 2. Beside float32 weights adapters are float32 as well. */
-  readonly adapterBytes?: 2 | 4;
+  readonly adapters: AdapterSizes;
   /** The checkpoint itself, where it is known. */
   readonly stored?: StoredWeights;
   readonly batches: readonly PlannedBatch[];
@@ -107,30 +104,21 @@ export function storedOnGpu(
   return { precision: wide ? 'float32' : 'bfloat16', bytes };
 }
 
-/** Bytes of the widest value that an adapter's matrices have: float32 ones are not rounded. */
-export const adapterBytesOf = (files: readonly AdapterFile[]): 2 | 4 =>
-  files.every((file) =>
-    [...file.modules.values()].every(({ a, b }) => [a, b].every(({ dtype }) => bytesPerElement(dtype) === 2)),
-  )
-    ? 2
-    : 4;
-
 /** GPU memory of a model in every precision, largest first. */
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
-  const { config, spec, adapterCount, adapterRank, adapterBytes = 2, stored, batches } = inputs;
-  const form = { packed: false, rank: adapterCount > 0 ? adapterRank : 0, fused: true };
+  const { config, spec, stored, batches } = inputs;
+  const form = { packed: false, rank: inputs.adapters.rank, fused: true };
   const needs = batches.map((batch) => {
     const work = activationBytes(config, spec, batch, form);
     return { work, pool: work * ((batch.images.length > 0 ? HELD.images : HELD.texts) - 1) };
   });
   const { work, pool } = needs.reduce((a, b) => (a.work + a.pool >= b.work + b.pool ? a : b));
-  const lora = adapterCount * loraParameterCount(spec, adapterRank);
   return GPU_PRECISIONS.map((precision) => {
     const weights =
       precision === stored?.precision && precision !== 'float32'
         ? stored.bytes
         : weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
-    const adapters = lora * (precision === 'float32' ? 4 : adapterBytes);
+    const adapters = adapterBytes(inputs.adapters, precision === 'float32' ? 'float32' : 'narrow');
     return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
   });
 }

@@ -1,24 +1,30 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
+import {
+  type EmbeddingTable,
+  float32Matrix,
+  type LoraTerm,
+  type Matrix,
+  matrixStore,
+} from '../kernels/index.ts';
 import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts';
 import type { FileTree } from '../weights/byte-source.ts';
 import { elementCount, widenInto } from '../weights/dtypes.ts';
 import { counted, listProblems } from '../weights/problem-list.ts';
 import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
-import type { Adapter, SavedMap } from './adapters/with-adapters.ts';
+import type { Adapter, SavedMap, SavedNorm } from './adapters/with-adapters.ts';
 import { watchGpu } from './device-call.ts';
 import { CheckpointError, InputError } from './errors.ts';
 import { Held } from './held.ts';
-import type { LinearSpec } from './layers/spec.ts';
-import type { WeightResidence } from './load.ts';
-import { leavesOf, type ModelSpec } from './params.ts';
+import type { LeafSpec } from './layers/spec.ts';
+import { tableOf, type WeightResidence } from './load.ts';
+import { leavesOf, type ModelSpec, placesOf } from './params.ts';
 
 export type LoadAdapterOptions = { readonly residence?: WeightResidence; readonly signal?: AbortSignal };
 
 /**
- * A LoRA file → an adapter in memory, resident whatever the base is. Every module must be a linear map of this model and
- * every matrix must fit it: a misfit is told before a tensor is read, never skipped (a LoRA that silently does not load
+ * A LoRA file → an adapter in memory, resident whatever the base is. Every module must be one of this model and every tensor
+ * must fit it: a misfit is told before a tensor is read, never skipped (a LoRA that silently does not load
  * leaves the plain backbone, which looks like a working model). A DoRA's terms still lack the lengths of their maps:
  * `EmbeddingModel.placeAdapter` measures them.
  * @throws CheckpointError listing every misfit
@@ -28,21 +34,23 @@ export async function loadAdapter(
   spec: ModelSpec,
   options: LoadAdapterOptions = {},
 ): Promise<Adapter> {
-  const wholes = new Map([...file.saved].filter(([name]) => !isNeverUsed(name)));
-  const targets = checkModules(file, wholes, spec);
+  const targets = checkModules(file, spec);
+  const places = placesOf(spec);
   const held = new Held();
   const gpu = watchGpu(`loading adapter "${file.task}"`);
   try {
-    const parts = [...file.modules.values(), ...wholes.values()].flatMap((m) => Object.values(m));
+    const parts = [...file.modules.values(), ...file.saved.values()].flatMap((m) => Object.values(m));
     const entries = parts.filter((part): part is TensorEntry => typeof part === 'object');
     const bytes = await readAhead([entries], { once: true }).take(0, options.signal);
     const matrix = (entry: TensorEntry) =>
       gpu.step(entry.name, () => held.keep(matrixOf(entry, bytes, options)));
     const vector = (entry: TensorEntry) => gpu.step(entry.name, () => held.keep(vectorOf(entry, bytes)));
+    const lookedUp = (entry: TensorEntry) =>
+      gpu.step(entry.name, () => held.keep(plainMatrixOf(entry, bytes)));
     const terms = new Map<string, LoraTerm>();
-    for (const [name, { a, b, bBias, magnitude, scale }] of file.modules) {
+    for (const [name, { a, b, bBias, magnitude, scale, table }] of file.modules) {
       terms.set(name, {
-        a: matrix(a), // [R, in] in the file, [in, R] here
+        a: table ? lookedUp(a) : matrix(a), // [R, in] in the file, [in, R] here
         b: matrix(b), // [out, R] in the file, [R, out] here
         scale,
         activation: file.config.activation,
@@ -51,15 +59,26 @@ export async function loadAdapter(
       });
     }
     const saved = new Map<string, SavedMap>();
-    for (const [name, { weight, bias }] of wholes)
-      saved.set(name, { weight: matrix(weight), bias: bias ? vector(bias) : null });
+    const norms = new Map<string, SavedNorm>();
+    let table: EmbeddingTable | undefined;
+    for (const [name, { weight, bias }] of file.saved) {
+      const target = targets.get(name) as LeafSpec;
+      if (weight && target.leaf === 'tensor')
+        norms.set(name, { place: places.get(target) as string, weight: vector(weight) });
+      else if (weight && target.leaf === 'table')
+        table = tableOf(new Uint8Array(bytes.get(weight.name) as Uint8Array), weight.dtype, ...target.shape);
+      else if (weight) saved.set(name, { weight: matrix(weight), bias: bias ? vector(bias) : null });
+      else if (bias) saved.set(name, { bias: vector(bias) });
+    }
     await gpu.end();
-    const convolutions = [...targets].filter(([, { shape }]) => shape.length > 2);
+    const convolutions = [...targets].filter(([, { leaf, shape }]) => leaf === 'linear' && shape.length > 2);
     return {
       name: file.task,
       rank: Math.max(0, ...[...terms.values()].map(({ a }) => a.outSize)),
       terms,
       saved,
+      norms,
+      ...(table && { table }),
       kernels: new Map(convolutions.map(([name, { shape }]) => [name, shape])),
       parameters: entries.reduce((sum, entry) => sum + elementCount(entry.shape), 0),
       dispose: () => held.dispose(),
@@ -69,9 +88,6 @@ export async function loadAdapter(
     throw error;
   }
 }
-
-// An embedding stops before the language model's head, which trainers like to save.
-const isNeverUsed = (name: string): boolean => name === 'lm_head';
 
 /** The adapters of a tree that are asked for, under the names that they shall have. @throws InputError where there is none */
 export async function chosenAdapters(
@@ -101,53 +117,59 @@ function matrixOf(entry: TensorEntry, bytes: LentBytes, { residence }: LoadAdapt
   return residence === 'float32' ? matrixStore().float32(raw) : matrixStore().packed(raw);
 }
 
+/** A matrix that is a plain tensor, so that its rows can be looked up.   [R, in] in the file → [in, R] */
+function plainMatrixOf(entry: TensorEntry, bytes: LentBytes): Matrix {
+  const values = new Float32Array(elementCount(entry.shape));
+  widenInto(bytes.get(entry.name) as Uint8Array, entry.dtype, values);
+  const [rows, columns] = entry.shape;
+  return float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(values, [rows, columns]))));
+}
+
 function vectorOf(entry: TensorEntry, bytes: LentBytes): tf.Tensor1D {
   const values = new Float32Array(elementCount(entry.shape));
   widenInto(bytes.get(entry.name) as Uint8Array, entry.dtype, values);
   return tf.tensor1d(values);
 }
 
-/** The maps of the model that the file's modules sit on. */
-function checkModules(
-  file: AdapterFile,
-  wholes: AdapterFile['saved'],
-  spec: ModelSpec,
-): ReadonlyMap<string, LinearSpec> {
-  const leaves = leavesOf(spec);
-  const linears = new Map(leaves.flatMap((l) => (l.leaf === 'linear' ? [[l.name, l] as const] : [])));
-  const targets = new Map<string, LinearSpec>();
+/** The parts of the model that the file changes or replaces, by module. */
+function checkModules(file: AdapterFile, spec: ModelSpec): ReadonlyMap<string, LeafSpec> {
+  const leaves = new Map(leavesOf(spec).map((l) => [l.name.replace(/\.weight$/, ''), l]));
+  const targets = new Map<string, LeafSpec>();
   const problems: string[] = [];
-  const targetOf = (name: string): LinearSpec | null => {
-    const target = linears.get(name);
+  const targetOf = (name: string): LeafSpec | null => {
+    const target = leaves.get(name);
     if (target) targets.set(name, target);
-    else if (leaves.some((l) => l.name === `${name}.weight`))
-      problems.push(
-        `unsupported ${name}: only linear maps can be saved whole (modules_to_save) or carry a LoRA`,
-      );
-    else problems.push(`unexpected  ${name}: the model has no linear map of this name`);
+    else problems.push(`unexpected  ${name}: the model has nothing of this name`);
     return target ?? null;
   };
-  for (const [name, { a, b }] of file.modules) {
+  for (const [name, { a, b, table }] of file.modules) {
     const target = targetOf(name);
     if (!target) continue;
-    const kernel = target.shape.slice(1);
-    const fits = a.shape.length > 2 ? sameShape(a.shape.slice(1), kernel) : a.shape[1] === target.inSize;
-    if (!fits || b.shape[0] !== target.outSize) {
+    if (target.leaf !== (table ? 'table' : 'linear')) {
+      problems.push(`unexpected  ${name}: a LoRA of a ${table ? 'table' : 'linear map'}, which it is not`);
+      continue;
+    }
+    const [outSize, ...kernel] = target.leaf === 'table' ? [target.shape[1], target.shape[0]] : target.shape;
+    const fits =
+      a.shape.length > 2
+        ? sameShape(a.shape.slice(1), kernel)
+        : a.shape[1] === kernel.reduce((n, size) => n * size, 1);
+    if (!fits || b.shape[0] !== outSize) {
       problems.push(
-        `wrong shape ${name}: expected A [r, ${kernel.join(', ')}] and B [${target.outSize}, r], ` +
+        `wrong shape ${name}: expected A [r, ${kernel.join(', ')}] and B [${outSize}, r], ` +
           `found A [${a.shape.join(', ')}] and B [${b.shape.join(', ')}]`,
       );
     }
   }
-  for (const [name, { weight, bias }] of wholes) {
+  for (const [name, { weight, bias }] of file.saved) {
     const target = targetOf(name);
     if (!target) continue;
-    if (!sameShape(weight.shape, target.shape)) {
+    if (weight && !sameShape(weight.shape, target.shape)) {
       problems.push(
         `wrong shape ${name}: expected [${target.shape.join(', ')}], found [${weight.shape.join(', ')}]`,
       );
     }
-    const biasShape = target.bias ? [target.outSize] : null;
+    const biasShape = target.leaf === 'linear' && target.bias ? [target.outSize] : null;
     if (!sameShape(bias?.shape ?? null, biasShape)) {
       const shown = (shape?: readonly number[] | null) => (shape ? `[${shape.join(', ')}]` : 'none');
       problems.push(`wrong bias  ${name}: expected ${shown(biasShape)}, found ${shown(bias?.shape)}`);

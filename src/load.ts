@@ -7,7 +7,7 @@ import {
   type RawMatrix,
 } from '../kernels/index.ts';
 import type { Checkpoint } from '../weights/checkpoint.ts';
-import { bytesPerElement, widenInto } from '../weights/dtypes.ts';
+import { bytesPerElement, type Dtype, widenInto } from '../weights/dtypes.ts';
 import { checkFit } from '../weights/fit.ts';
 import { type LentBytes, readAhead } from '../weights/read-ahead.ts';
 import { checkFinite, partsOf, readTensor, storedBytes, type TensorEntry } from '../weights/safetensors.ts';
@@ -185,8 +185,13 @@ async function readTable(
   const [rows, width] = s.shape;
   const bytes = await readTensor(entry, { signal: options.signal });
   if (options.checkFinite) checkFinite(entry, bytes);
-  const rowBytes = width * bytesPerElement(entry.dtype);
+  return tableOf(bytes, entry.dtype, rows, width);
+}
+
+/** A table over these bytes, which it keeps. */
+export function tableOf(bytes: Uint8Array, dtype: Dtype, rows: number, width: number): EmbeddingTable {
+  const rowBytes = width * bytesPerElement(dtype);
   return hostTable(rows, width, bytes.byteLength, (id, target) =>
-    widenInto(bytes.subarray(id * rowBytes, (id + 1) * rowBytes), entry.dtype, target),
+    widenInto(bytes.subarray(id * rowBytes, (id + 1) * rowBytes), dtype, target),
   );
 }

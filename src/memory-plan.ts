@@ -1,10 +1,11 @@
 import { storedBytes, type TensorEntry } from '../weights/safetensors.ts';
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
+import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
 import type { BackendName } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 import type { WeightResidence } from './load.ts';
 import type { ModelConfig } from './model-config.ts';
-import { elements, leavesOf, loraParameterCount, type ModelSpec, parameterCount } from './params.ts';
+import { elements, leavesOf, type ModelSpec, parameterCount } from './params.ts';
 
 /** Predicted peak of the host's memory with one residence, in bytes, by what it is for. What a GPU holds: `planGpu`. */
 export type MemoryPlan = {
@@ -28,8 +29,7 @@ export type PlanInputs = {
   /** Bytes an element of the checkpoint's matrices, scales of quantised ones included, and of its token table. */
   readonly weightBytes: number;
   readonly tableBytes: number;
-  readonly adapterCount: number;
-  readonly adapterRank: number;
+  readonly adapters: AdapterSizes;
   readonly tokenizerTokens: number;
   /** Batches that will run, one after the other. */
   readonly batches: readonly PlannedBatch[];
@@ -64,7 +64,7 @@ export const planMemory = (inputs: PlanInputs): readonly MemoryPlan[] =>
   RESIDENCES.map((r) => planOne(inputs, r));
 
 function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
-  const { spec, backend, weightBytes, tableBytes, adapterCount, adapterRank, tokenizerTokens } = inputs;
+  const { spec, backend, weightBytes, tableBytes, tokenizerTokens } = inputs;
   const table = elements(spec.model.embedTokens.shape) * tableBytes;
   const others = parameterCount(spec) - elements(spec.model.embedTokens.shape);
   const resident = residence === 'float32' ? 4 : Math.min(weightBytes, 4);
@@ -84,10 +84,11 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
     residence === 'streamed' ? outside * resident + largestBlock * weightBytes : table + others * resident;
   // While a block is taken in, two groups of raw bytes lie beside it.
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
-  const adapters = adapterCount * loraParameterCount(spec, adapterRank) * Math.max(resident, 2); // never quantised
+  const beside = residence === 'float32' ? 'float32' : 'narrow'; // never quantised
+  const adapters = adapterBytes(inputs.adapters, beside) + inputs.adapters.tables;
   // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
   const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
-  const form = { packed, rank: adapterCount > 0 ? adapterRank : 0 };
+  const form = { packed, rank: inputs.adapters.rank };
   const computed = Math.max(...inputs.batches.map((b) => activationBytes(inputs.config, spec, b, form)));
   const work = reading + SCATTER * computed;
   return {
@@ -106,10 +107,7 @@ export function planInputs(
   config: ModelConfig,
   spec: ModelSpec,
   entries: ReadonlyMap<string, TensorEntry>,
-  rest: Pick<
-    PlanInputs,
-    'backend' | 'ownMemory' | 'adapterCount' | 'adapterRank' | 'tokenizerTokens' | 'batches'
-  >,
+  rest: Pick<PlanInputs, 'backend' | 'ownMemory' | 'adapters' | 'tokenizerTokens' | 'batches'>,
 ): PlanInputs {
   return { config, spec, ...storedSizes(spec, entries), ...rest };
 }

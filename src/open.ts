@@ -2,6 +2,7 @@ import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts'
 import type { FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { readJson } from '../weights/read-text.ts';
+import { adapterSizes } from './adapter-sizes.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
 import { Config } from './config.ts';
 import { type DeviceChoice, DeviceManager, hasOwnMemory } from './device.ts';
@@ -10,7 +11,7 @@ import { gpuDevice } from './device-webgpu.ts';
 import type { Door } from './door.ts';
 import { EmbeddingModel } from './embedding-model.ts';
 import { CheckpointError } from './errors.ts';
-import { adapterBytesOf, planGpu, storedOnGpu } from './gpu-plan.ts';
+import { planGpu, storedOnGpu } from './gpu-plan.ts';
 import { gpuHasRoom, residenceWithRoom } from './gpu-room.ts';
 import { ImageProcessor } from './image/image-processor.ts';
 import { parsePreprocessorConfig } from './image/preprocessor-config.ts';
@@ -59,8 +60,7 @@ export async function openEmbedder(
     const inputs = planInputs(modelConfig, spec, checkpoint.entries, {
       backend: choice.backend,
       ownMemory: hasOwnMemory(choice),
-      adapterCount: files.length,
-      adapterRank: Math.max(0, ...files.map(rankOf)),
+      adapters: adapterSizes(files),
       tokenizerTokens: tokenizer.vocabSize,
       batches: PLANNED_BATCHES,
     });
@@ -75,7 +75,7 @@ export async function openEmbedder(
           wanted,
           residence: chosen.residence,
           stored: stored.precision,
-          plans: planGpu({ ...inputs, stored, adapterBytes: adapterBytesOf(files) }),
+          plans: planGpu({ ...inputs, stored }),
           hasRoom: (bytes) => gpuHasRoom(device, bytes),
         })
       : chosen.residence;
@@ -208,6 +208,3 @@ async function adapterFiles(
   const files = await listAdapterFiles(tree, { taskNames, signal });
   return [...files].sort((a, b) => place(a.task) - place(b.task));
 }
-
-const rankOf = (file: AdapterFile): number =>
-  Math.max(0, ...[...file.modules.values()].map(({ a }) => a.shape[0]));

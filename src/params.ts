@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { EmbeddingTable } from '../kernels/index.ts';
 import { type Decoder, decoderSpec } from './decoder/decoder.ts';
 import { type Blocks, mapBlocks } from './layers/blocks.ts';
 import { type Linear, linearSpec } from './layers/linear.ts';
@@ -82,12 +83,40 @@ export const loraTargets = (spec: ModelSpec): readonly Extract<LeafSpec, { leaf:
 export const loraParameterCount = (spec: ModelSpec, r: number): number =>
   loraTargets(spec).reduce((sum, l) => sum + r * (l.inSize + l.outSize), 0);
 
+/** What becomes of the leaves of a tree of parameters. A place is the path in the tree: `model.layers.3.inputLayernorm`. */
+export type LeafMap = {
+  readonly linear: (linear: Linear) => Linear;
+  readonly tensor?: (tensor: tf.Tensor, place: string) => tf.Tensor;
+  readonly table?: (table: EmbeddingTable) => EmbeddingTable;
+};
+
+/** The same tree with other leaves. Shares all tensors that are left. */
+export function mapLeaves<T>(tree: T, to: LeafMap, place = ''): T {
+  const at = (key: string | number) => (place === '' ? `${key}` : `${place}.${key}`);
+  if (isLinear(tree)) return to.linear(tree) as T;
+  if (isBlocks(tree)) return mapBlocks(tree, (block, i) => mapLeaves(block, to, at(i))) as T;
+  if (isTensor(tree)) return (to.tensor?.(tree, place) ?? tree) as T;
+  if (isTable(tree)) return (to.table?.(tree) ?? tree) as T;
+  return Object.fromEntries(
+    Object.entries(tree as object).map(([k, v]) => [k, mapLeaves(v, to, at(k))]),
+  ) as T;
+}
+
+/** The leaves of a spec tree by their place in the tree of parameters. */
+export function placesOf(spec: unknown, place = ''): ReadonlyMap<LeafSpec, string> {
+  if (isLeafSpec(spec)) return new Map([[spec, place]]);
+  const at = (key: string) => (place === '' ? key : `${place}.${key}`);
+  return new Map(Object.entries(spec as object).flatMap(([k, v]) => [...placesOf(v, at(k))]));
+}
+
 /** The same tree with every linear map replaced by `f` of it. Shares all tensors. */
-export function mapLinears<T>(tree: T, f: (linear: Linear) => Linear): T {
-  if (isLinear(tree)) return f(tree) as T;
-  if (isBlocks(tree)) return mapBlocks(tree, (block) => mapLinears(block, f)) as T;
-  if (isTensor(tree) || isTable(tree)) return tree;
-  return Object.fromEntries(Object.entries(tree as object).map(([k, v]) => [k, mapLinears(v, f)])) as T;
+export const mapLinears = <T>(tree: T, f: (linear: Linear) => Linear): T => mapLeaves(tree, { linear: f });
+
+/** The token table of a tree; null where there is none. */
+export function tokenTable(tree: unknown): EmbeddingTable | null {
+  if (isTable(tree)) return tree;
+  if (isLinear(tree) || isBlocks(tree) || isTensor(tree)) return null;
+  return Object.values(tree as object).reduce<EmbeddingTable | null>((t, v) => t ?? tokenTable(v), null);
 }
 
 export const isLinear = (node: unknown): node is Linear =>
@@ -96,8 +125,8 @@ export const isLinear = (node: unknown): node is Linear =>
 export const isBlocks = (node: unknown): node is Blocks<unknown> =>
   typeof node === 'object' && node !== null && 'take' in node && 'release' in node;
 
-export const isTable = (node: unknown): boolean =>
-  typeof node === 'object' && node !== null && 'gather' in node;
+export const isTable = (node: unknown): node is EmbeddingTable =>
+  typeof node === 'object' && node !== null && 'gather' in node && !isTensor(node); // tensors may have a method of this name
 
 export const isTensor = (node: unknown): node is tf.Tensor =>
   typeof node === 'object' && node !== null && 'dataId' in node;

@@ -20,7 +20,7 @@ test.each(Object.entries(GEOMETRIES))('%s: counts agree with the formula of the 
   const spec = modelSpec(geometryConfig(g));
   const H = g.hidden / g.heads;
   const kv = g.kvHeads * H;
-  const vocab = 'vocab' in g ? g.vocab : 151936;
+  const vocab = Number(g.vocab);
   const layer =
     2 * g.hidden + 2 * g.hidden * g.hidden + g.hidden + 2 * (g.hidden * kv + kv) + 3 * g.hidden * g.mlp;
   expect(parameterCount(spec.model)).toBe(vocab * g.hidden + g.layers * layer + g.hidden);

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { loraSizes, NO_ADAPTERS } from '../src/adapter-sizes.ts';
 import { gpuDevice, gpuIdle, takeGpuErrors } from '../src/device-webgpu.ts';
 import { DeviceError } from '../src/errors.ts';
 import {
@@ -27,13 +28,12 @@ const goldenConfig = async () =>
   parseModelConfig(await readJson(await openFolder(GOLDEN), 'config.json', {}));
 const config = geometryConfig(GEOMETRIES.published);
 const spec = modelSpec(config);
-const plan = (adapterCount: number, adapterBytes?: 2 | 4) => {
+const plan = (count: number, floats = false) => {
+  const { rank, halves } = loraSizes(spec, count, 32);
   const plans = planGpu({
     config,
     spec,
-    adapterCount,
-    adapterRank: 32,
-    adapterBytes,
+    adapters: floats ? { rank, halves: 0, floats: halves, tables: 0 } : loraSizes(spec, count, 32),
     batches: PLANNED_BATCHES,
   });
   const of = (precision: GpuPrecision) => plans.find((p) => p.precision === precision)!;
@@ -49,14 +49,14 @@ describe('GPU memory of the published model', () => {
 
   test.each([
     ['three adapters as they are loaded, in 16 bits', plan(3)],
-    ['one adapter in float32', plan(1, 4)],
+    ['one adapter in float32', plan(1, true)],
   ])('with %s all that is alive stays below 7.9, 4.3 and 2.6 GB', (_, { alive }) => {
     for (const [precision, limit] of Object.entries(LIMITS))
       expect(alive(precision as GpuPrecision), precision).toBeLessThanOrEqual(limit);
   });
 
   test('three adapters in float32 are 0.7 GB: within the limit beside bfloat16, above it beside int8 and int4', () => {
-    const { alive } = plan(3, 4);
+    const { alive } = plan(3, true);
     expect(alive('bfloat16')).toBeLessThanOrEqual(LIMITS.bfloat16);
     expect(alive('int8')).toBeCloseTo(4.371, 2);
     expect(alive('int4')).toBeCloseTo(2.859, 2);
@@ -70,7 +70,7 @@ describe('GPU memory of the published model', () => {
   });
 });
 
-test('a checkpoint is planned as it is: int4 mixed with int8, adapters in float32', async () => {
+test('a checkpoint is planned as it is: int4 mixed with int8', async () => {
   const tiny = modelSpec(await goldenConfig());
   const bytesOf = async (precision: 'float16' | 'int8' | 'int4', everywhere = false) => {
     const { files } = await quantized({ precision, everywhere });
@@ -87,9 +87,9 @@ test('a checkpoint is planned as it is: int4 mixed with int8, adapters in float3
   expect(mixed).toBeGreaterThan(planned('int4'));
   expect(mixed).toBeLessThan(planned('int8'));
 
-  const known = { config, spec, adapterCount: 1, adapterRank: 32, batches: PLANNED_BATCHES };
+  const known = { config, spec, adapters: loraSizes(spec, 1, 32), batches: PLANNED_BATCHES };
   const of = (stored: { precision: GpuPrecision; bytes: number }) =>
-    planGpu({ ...known, adapterBytes: 4, stored }).map(({ precision, weights }) => [precision, weights]);
+    planGpu({ ...known, stored }).map(({ precision, weights }) => [precision, weights]);
   const general = planGpu(known).map(({ precision, weights }) => [precision, weights]);
   expect(of({ precision: 'int4', bytes: 7 })).toEqual([...general.slice(0, 3), ['int4', 7]]);
 });
@@ -110,7 +110,7 @@ test('what is larger than a binding lies in parts of whole rows', () => {
 });
 
 describe('room on the GPU', () => {
-  const plans = planGpu({ config, spec, adapterCount: 3, adapterRank: 32, batches: PLANNED_BATCHES });
+  const plans = planGpu({ config, spec, adapters: loraSizes(spec, 3, 32), batches: PLANNED_BATCHES });
   const ask = (gigabytes: number, wanted: RoomQuestion['wanted'], residence: RoomQuestion['residence']) =>
     residenceWithRoom({
       wanted,
@@ -175,8 +175,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('a device', { timeout: 120_000 }, 
       const [planned] = planGpu({
         config: scaled,
         spec: modelSpec(scaled),
-        adapterCount: 0,
-        adapterRank: 0,
+        adapters: NO_ADAPTERS,
         batches: PLANNED_BATCHES,
       }).filter((p) => p.precision === precision);
       const allocated = buffers.reduce((sum, { size }) => sum + size, 0);

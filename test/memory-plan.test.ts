@@ -1,45 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
 import { activationBytes, type PlannedBatch } from '../src/activation-plan.ts';
+import { adapterBytes, adapterSizes, loraSizes } from '../src/adapter-sizes.ts';
+import { measureDora } from '../src/adapters/measure-dora.ts';
 import { chooseResidence, planMemory } from '../src/memory-plan.ts';
 import { modelSpec } from '../src/params.ts';
+import { openFolder } from '../src/platform/node-files.ts';
 import type { Grid } from '../src/vision/windows.ts';
+import { listAdapterFiles } from '../weights/adapter-files.ts';
+import { adapterIn, baseMaps, goldenFile } from './adapters/golden-maps.ts';
 import { startBackend } from './support/backends.ts';
 import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
+import { mostAlive } from './support/most-alive.ts';
 import { randomAdapter, randomModel } from './support/random-model.ts';
 
 // The plan mirrors the code tidy by tidy; here it is held against the tensors that TF.js has alive, views counted once.
-
-type Handle = { readonly dataId: object; readonly size: number };
-type Tracking = { trackTensor(t: Handle, ...rest: unknown[]): void; disposeTensor(t: Handle): void };
-
-/** The most bytes that tensors made during `f` occupy at once. */
-async function mostAlive(f: () => Promise<void>): Promise<number> {
-  const engine = tf.engine() as unknown as Tracking;
-  const { trackTensor, disposeTensor } = engine;
-  const handles = new Map<object, number>();
-  let alive = 0;
-  let most = 0;
-  engine.trackTensor = function (t, ...rest) {
-    const known = handles.get(t.dataId) ?? 0;
-    handles.set(t.dataId, known + 1);
-    if (known === 0) alive += 4 * t.size;
-    most = Math.max(most, alive);
-    return trackTensor.call(this, t, ...rest);
-  };
-  engine.disposeTensor = function (t) {
-    const known = handles.get(t.dataId) ?? 0;
-    if (known === 1) alive -= 4 * t.size;
-    if (known > 0) handles.set(t.dataId, known - 1);
-    return disposeTensor.call(this, t);
-  };
-  try {
-    await f();
-  } finally {
-    Object.assign(engine, { trackTensor, disposeTensor });
-  }
-  return most;
-}
 
 beforeAll(() => startBackend('wasm'));
 
@@ -100,6 +75,29 @@ test.each<[string, PlannedBatch]>([
   }
 });
 
+test.each(['plain', 'dora', 'dora-convolution', 'bias', 'saved', 'patterns'].map((name) => `forms/${name}`))(
+  'the adapter in %s takes the planned bytes: DoRA, biases and whole maps, too',
+  async (folder) => {
+    const base = await baseMaps(await goldenFile('peft-loads.safetensors'));
+    const before = tf.memory().numBytes;
+    const { adapter } = await measureDora(await adapterIn(folder), base.params);
+    const held = tf.memory().numBytes - before;
+    adapter.dispose();
+    base.dispose();
+    const tree = await openFolder(`test/adapters/${folder}`);
+    const sizes = adapterSizes(await listAdapterFiles(tree));
+    await tree.close();
+    expect(adapterBytes(sizes, 'float32')).toBe(held);
+    expect(sizes.rank).toBe(adapter.rank);
+  },
+);
+
+test('16-bit matrices stay so beside packed weights; vectors and wider matrices are float32', () => {
+  const sizes = { rank: 4, halves: 100, floats: 10, tables: 0 };
+  expect(adapterBytes(sizes, 'narrow')).toBe(240);
+  expect(adapterBytes(sizes, 'float32')).toBe(440);
+});
+
 test('on wasm, bfloat16 weights of the published model are refused before loading: its heap ends at 4 GB', () => {
   const published = geometryConfig(GEOMETRIES.published);
   const plans = planMemory({
@@ -108,8 +106,7 @@ test('on wasm, bfloat16 weights of the published model are refused before loadin
     tableBytes: 2,
     backend: 'wasm',
     weightBytes: 2,
-    adapterCount: 3,
-    adapterRank: 32,
+    adapters: loraSizes(modelSpec(published), 3, 32),
     tokenizerTokens: 151_665,
     batches: [{ texts: [64], images: [] }],
   });
@@ -129,8 +126,7 @@ test('beside a GPU with memory of its own the host holds the table, whatever the
       backend: 'webgpu',
       ownMemory,
       weightBytes: 2,
-      adapterCount: 3,
-      adapterRank: 32,
+      adapters: loraSizes(modelSpec(published), 3, 32),
       tokenizerTokens: 151_665,
       batches: [{ texts: [64], images: [] }],
     });

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { adapterSizes } from '../src/adapter-sizes.ts';
 import { gpuDevice, gpuIdle } from '../src/device-webgpu.ts';
-import { adapterBytesOf, planGpu, storedOnGpu } from '../src/gpu-plan.ts';
+import { planGpu, storedOnGpu } from '../src/gpu-plan.ts';
 import { JinaEmbeddings } from '../src/platform/node.ts';
 import { listAdapterFiles } from '../weights/adapter-files.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
@@ -55,7 +56,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('quantised checkpoints on webgpu',
       const tree = memoryTree('made', made[name]);
       const checkpoint = await openCheckpoint(tree);
       const files = await listAdapterFiles(tree, {});
-      expect(adapterBytesOf(files)).toBe(2);
+      expect(adapterSizes(files).floats).toBe(0);
       await startBackend('webgpu');
       const before = tf.memory().numBytes;
       using jina = await load(made[name], 'webgpu');
@@ -64,9 +65,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('quantised checkpoints on webgpu',
       const plan = planGpu({
         config,
         spec,
-        adapterCount: files.length,
-        adapterRank: Math.max(...[...files[0].modules.values()].map(({ a }) => a.shape[0])),
-        adapterBytes: adapterBytesOf(files),
+        adapters: adapterSizes(files),
         stored,
         batches: [{ texts: [1], images: [] }],
       }).find(({ precision }) => precision === stored.precision)!;

@@ -14,7 +14,8 @@ test('the README has snippets', () => expect(snippets.length).toBeGreaterThanOrE
 const withSources = (code: string): string =>
   code
     .replace("'jina-embeddings'", "'../../src/platform/node.ts'")
-    .replace("'jina-embeddings/train'", "'../../src/train/index.ts'");
+    .replace("'jina-embeddings/train'", "'../../src/train/index.ts'")
+    .replace("'jina-embeddings/layers'", "'../../src/layers-api/index.ts'");
 
 // Each snippet is a module that runs as it stands, with the package's name pointing at the sources.
 test.each(snippets.map((code, i) => [i + 1, code] as const))('snippet %d runs', async (i, code) => {

@@ -15,6 +15,8 @@ export type AdapterConfig = {
   /** Between down and up. Our own optional key "activation"; PEFT has none. */
   readonly activation: 'none' | 'relu';
   readonly modulesToSave: readonly string[];
+  /** Which biases of the base were trained along and are in the file. */
+  readonly bias: 'none' | 'all' | 'lora_only';
 };
 
 /**
@@ -65,8 +67,8 @@ export function parseAdapterConfig(json: unknown, where: string): AdapterConfig 
   must('lora_alpha', isNumber(given.lora_alpha), 'a number');
   must(
     'bias',
-    [undefined, null, 'none'].includes(given.bias as null),
-    '"none" (base biases in the adapter are not supported)',
+    [undefined, null, 'none', 'all', 'lora_only'].includes(given.bias as null),
+    '"none", "all" or "lora_only"',
   );
   must(
     'activation',
@@ -99,6 +101,7 @@ export function parseAdapterConfig(json: unknown, where: string): AdapterConfig 
     alphaPattern: pattern('alpha_pattern', isNumber, 'numbers'),
     activation: given.activation === 'relu' ? 'relu' : 'none',
     modulesToSave: wordList ? saved : [],
+    bias: (given.bias as AdapterConfig['bias'] | null | undefined) ?? 'none',
   };
   if (problems.length === 0) return Object.freeze(config);
   throw new CheckpointError(`${where}: this adapter cannot be used:\n  ${problems.join('\n  ')}`);

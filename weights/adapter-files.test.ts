@@ -144,6 +144,8 @@ describe('where adapters lie', () => {
   });
 });
 
+const PLAIN = { modulesToSave: [], bias: 'none' } as const;
+
 test.each([
   ['base_model.model.model.layers.7.mlp.up_proj', 'model.layers.7.mlp.up_proj'],
   ['base_model.model.language_model.layers.7.mlp.up_proj', 'model.layers.7.mlp.up_proj'],
@@ -154,22 +156,25 @@ test.each([
   ['base_model.model.multi_vector_projector', 'multi_vector_projector'],
   ['base_model.model.custom_text_proj', 'custom_text_proj'],
 ])('module path %s → %s', (path, module) => {
-  expect(parseAdapterTensorName(`${path}.lora_A.weight`, [])).toMatchObject({
+  expect(parseAdapterTensorName(`${path}.lora_A.weight`, PLAIN)).toMatchObject({
     module,
     part: 'a',
     labels: [],
   });
-  expect(parseAdapterTensorName(`${path}.lora_B.default.text-matching.weight`, [])).toMatchObject({
+  expect(parseAdapterTensorName(`${path}.lora_B.default.text-matching.weight`, PLAIN)).toMatchObject({
     module,
     part: 'b',
     labels: ['default', 'text-matching'],
   });
-  expect(parseAdapterTensorName(`${path}.lora_B.x.bias`, [])).toMatchObject({ part: 'bBias', labels: ['x'] });
-  expect(parseAdapterTensorName(`${path}.lora_magnitude_vector`, [])).toMatchObject({
+  expect(parseAdapterTensorName(`${path}.lora_B.x.bias`, PLAIN)).toMatchObject({
+    part: 'bBias',
+    labels: ['x'],
+  });
+  expect(parseAdapterTensorName(`${path}.lora_magnitude_vector`, PLAIN)).toMatchObject({
     part: 'magnitude',
     labels: [],
   });
-  expect(parseAdapterTensorName(`${path}.lora_magnitude_vector.default.weight`, [])).toMatchObject({
+  expect(parseAdapterTensorName(`${path}.lora_magnitude_vector.default.weight`, PLAIN)).toMatchObject({
     part: 'magnitude',
   });
 });
@@ -268,7 +273,7 @@ describe('the optional parts', () => {
     );
     const several = { ...onQ('.code'), ...onQ('.retrieval'), [`${saved}.weight`]: [4, 6] };
     expect(await messageOf(together(several, more))).toContain(
-      'modules_to_save holds for one adapter, but this file has code, retrieval',
+      'modules_to_save or bias holds for one adapter, but this file has code, retrieval',
     );
     expect(
       await messageOf(inRoot({ ...onQ(), [`${saved}.modules_to_save.default.weight`]: [4, 6] })),
@@ -294,7 +299,8 @@ describe('what is wrong is told, all of it, in one message', () => {
       'base_model.model.model.layers.0.mlp.gate_proj.lora_B.code.weight': [8, 2],
       'base_model.model.visual.patch_embed.proj.lora_A.code.weight': [4, 3, 2, 14, 14],
       'base_model.model.visual.patch_embed.proj.lora_B.code.weight': [8, 4, 1, 2, 1],
-      'base_model.model.model.embed_tokens.lora_embedding_A': [4, 9],
+      'base_model.model.model.embed_tokens.lora_embedding_A.code': [4, 9],
+      [`${q}.base_layer.bias`]: [8],
       'base_model.model.lm_head.weight': [9, 6],
       'base_model.model.model.language_model.layers.0.self_attn.k_proj.lora_A.a.b.c.weight': [4, 6],
       'base_model.model.model.layers.0.self_attn.q_proj.lora_A.code.weight': [4, 6],
@@ -302,12 +308,13 @@ describe('what is wrong is told, all of it, in one message', () => {
     };
     const message = await messageOf(together(shapes, { modules_to_save: ['lm_head'] }));
     expect(message.split('\n')[0]).toBe(
-      'm/adapters/adapter_model.safetensors: this adapter cannot be used (9 problems):',
+      'm/adapters/adapter_model.safetensors: this adapter cannot be used (10 problems):',
     );
     expect(message.split('\n').slice(1).sort()).toEqual(
       [
         `  unexpected  ${q}.weight: not a LoRA tensor`,
-        '  unexpected  base_model.model.model.embed_tokens.lora_embedding_A: LoRA on an embedding table is not supported here yet',
+        '  missing     lora_B of model.embed_tokens (code)',
+        `  unexpected  ${q}.base_layer.bias: the config says bias: none`,
         '  unexpected  base_model.model.model.language_model.layers.0.self_attn.k_proj.lora_A.a.b.c.weight: not a name that PEFT gives to a LoRA tensor',
         `  unexpected  ${q}.lora_magnitude_vector.code: use_dora is false`,
         '  missing     lora_B of model.layers.0.mlp.up_proj (code)',
@@ -355,7 +362,7 @@ describe('what is wrong is told, all of it, in one message', () => {
       peft_type: 'LOHA',
       r: 0,
       lora_alpha: 'x',
-      bias: 'all',
+      bias: 'some',
       activation: 'gelu',
       use_dora: 1,
       rank_pattern: { q: 0.5 },
@@ -370,7 +377,7 @@ describe('what is wrong is told, all of it, in one message', () => {
       'peft_type must be "LORA", the only kind that is supported, got "LOHA"',
       'r must be a positive whole number, got 0',
       'lora_alpha must be a number, got "x"',
-      'bias must be "none" (base biases in the adapter are not supported), got "all"',
+      'bias must be "none", "all" or "lora_only", got "some"',
       'activation must be "none" or "relu", got "gelu"',
       'use_dora must be true or false, got 1',
       'rank_pattern must be an object of regular expressions and positive whole numbers, got {"q":0.5}',

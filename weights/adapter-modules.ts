@@ -5,7 +5,7 @@ import { elementCount, isFloatDtype } from './dtypes.ts';
 import { counted, listProblems } from './problem-list.ts';
 import type { TensorEntry } from './safetensors.ts';
 
-/** A LoRA on one linear map: y += scale · (B · act(A x) + bBias). */
+/** A LoRA on one linear map, y += scale · (B · act(A x) + bBias), or on a table, whose A is looked up. */
 export type AdapterModule = {
   /** [R, in]; of a convolution [R, in channels, ...kernel] */
   readonly a: TensorEntry;
@@ -15,6 +15,8 @@ export type AdapterModule = {
   readonly bBias?: TensorEntry;
   /** [out]; DoRA's norms. Of a convolution [1, out, 1, …]. */
   readonly magnitude?: TensorEntry;
+  /** On a table: A is [R, V]. */
+  readonly table: boolean;
   /** alpha/r or, with rsLoRA, alpha/√r; alpha and r of this module. */
   readonly scale: number;
 };
@@ -22,8 +24,11 @@ export type AdapterModule = {
 /** By canonical module path: `model.layers.0.self_attn.q_proj`, `multi_vector_projector`. */
 export type AdapterModules = ReadonlyMap<string, AdapterModule>;
 
-/** A map that the adapter brings along whole (`modules_to_save`). */
-export type SavedModule = { readonly weight: TensorEntry; readonly bias?: TensorEntry };
+/**
+ * What the adapter brings along whole: a map, norm or table (`modules_to_save`); a bias alone (`bias: all`, `lora_only`); or
+ * the table below its LoRA.
+ */
+export type SavedModule = { readonly weight?: TensorEntry; readonly bias?: TensorEntry };
 
 /** What one adapter of a file holds. */
 export type AdapterContents = {
@@ -32,7 +37,7 @@ export type AdapterContents = {
   readonly saved: ReadonlyMap<string, SavedModule>;
 };
 
-type Parts = { readonly path: string } & Partial<Record<AdapterPart, TensorEntry>>;
+type Parts = { readonly path: string; readonly table: boolean } & Partial<Record<AdapterPart, TensorEntry>>;
 
 /**
  * An adapter file's tensors as modules by task, headers only. `name` is what a file of one adapter without task names holds;
@@ -47,7 +52,8 @@ export function adapterModules(
   const problems: string[] = [];
   const named: { entry: TensorEntry; what: AdapterTensorName }[] = [];
   for (const entry of tensors.values()) {
-    const what = parseAdapterTensorName(entry.name, config.modulesToSave);
+    if (isNeverUsed(entry.name) || isCopy(entry.name, tensors)) continue;
+    const what = parseAdapterTensorName(entry.name, config);
     if (typeof what === 'string') problems.push(`unexpected  ${entry.name}: ${what}`);
     else if (!isFloatDtype(entry.dtype))
       problems.push(`wrong dtype ${entry.name}: ${entry.dtype} is not a float`);
@@ -64,10 +70,10 @@ export function adapterModules(
     const task = taskOf(what);
     const modules = tasks.get(task) ?? new Map<string, Parts>();
     tasks.set(task, modules);
-    const parts = modules.get(what.module) ?? { path: what.path };
+    const parts = modules.get(what.module) ?? { path: what.path, table: false };
     const other = parts[what.part];
     if (other) problems.push(`twice       ${entry.name}: the same part of the same module as ${other.name}`);
-    modules.set(what.module, { ...parts, [what.part]: entry });
+    modules.set(what.module, { ...parts, table: parts.table || what.table, [what.part]: entry });
   }
 
   const result = new Map<string, AdapterContents>();
@@ -75,12 +81,14 @@ export function adapterModules(
     const modules = new Map<string, AdapterModule>();
     const saved = new Map<string, SavedModule>();
     for (const [module, parts] of named) {
-      if (parts.weight || parts.bias) {
-        const whole = replacement(module, task, parts, problems);
+      const { weight, baseWeight, bias, ...lora } = parts;
+      if (weight || baseWeight || bias) {
+        const whole = replacement(module, task, parts, config, problems);
         if (whole) saved.set(module, whole);
-      } else {
-        const whole = assemble(module, task, parts, config, problems);
-        if (whole) modules.set(module, whole);
+      }
+      if (!weight && (lora.a || lora.b || lora.magnitude || lora.bBias || baseWeight)) {
+        const term = assemble(module, task, parts, config, problems);
+        if (term) modules.set(module, term);
       }
     }
     result.set(task, { modules, saved });
@@ -102,7 +110,8 @@ function taskNaming(
   problems: string[],
 ): (what: AdapterTensorName) => string {
   // A module that is saved whole carries no label; where a file holds several tasks, nothing says whose it is.
-  const names = all.filter(({ part, labels }) => labels.length > 0 || (part !== 'weight' && part !== 'bias'));
+  const whole = (part: AdapterPart) => part === 'weight' || part === 'bias' || part === 'baseWeight';
+  const names = all.filter(({ part, labels }) => labels.length > 0 || !whole(part));
   const depths = new Set(names.map(({ labels }) => labels.length));
   if (depths.size > 1) {
     const samples = [...depths].map((d) => names.find(({ labels }) => labels.length === d));
@@ -113,20 +122,40 @@ function taskNaming(
   const onlyOne = labels.size === 1 && !depths.has(2);
   const meaningless = onlyOne && (name !== null || labels.has('default'));
   if (labels.size > 1 && names.length < all.length) {
-    problems.push(`modules_to_save holds for one adapter, but this file has ${[...labels].join(', ')}`);
+    problems.push(
+      `modules_to_save or bias holds for one adapter, but this file has ${[...labels].join(', ')}`,
+    );
   }
   const alone = onlyOne && !meaningless ? [...labels][0] : undefined;
   return (what) => (meaningless ? undefined : what.labels.at(-1)) ?? alone ?? name ?? 'default';
 }
 
-/** A map that is replaced: it needs a weight, and no LoRA beside it. */
-function replacement(module: string, task: string, parts: Parts, problems: string[]): SavedModule | null {
-  const { weight, bias, a, b } = parts;
+/** A part that is replaced: with a weight of its own and no LoRA beside it, or below one, or in its bias alone. */
+function replacement(
+  module: string,
+  task: string,
+  parts: Parts,
+  config: AdapterConfig,
+  problems: string[],
+): SavedModule | null {
+  const { weight = parts.baseWeight, bias, a, b } = parts;
   const where = `${module} (${task})`;
-  if (!weight) problems.push(`missing     the weight of ${where}: modules_to_save brings its bias`);
-  if (a || b) problems.push(`twice       ${where}: a LoRA, and saved as a whole by modules_to_save`);
-  return weight ? { weight, bias } : null;
+  if (!weight && config.bias === 'none') {
+    problems.push(`missing     the weight of ${where}: modules_to_save brings its bias`);
+    return null;
+  }
+  if (parts.weight && (a || b))
+    problems.push(`twice       ${where}: a LoRA, and saved as a whole by modules_to_save`);
+  return { weight, bias };
 }
+
+// An embedding stops before the language model's head, which trainers like to save.
+const isNeverUsed = (name: string): boolean => /(?:^|\.)lm_head\./.test(name);
+
+/** `bias: all` finds the biases of a saved module again, in PEFT's wrapper around it. */
+const isCopy = (name: string, tensors: ReadonlyMap<string, TensorEntry>): boolean =>
+  name.endsWith('.original_module.bias') ||
+  (name.endsWith('.modules_to_save.bias') && tensors.has(name.replace('.modules_to_save.bias', '.bias')));
 
 /** Checks that the parts fit together. `null`, and a problem, where they do not. */
 function assemble(
@@ -144,7 +173,7 @@ function assemble(
   if (config.useDora && !magnitude)
     problems.push(`missing     lora_magnitude_vector of ${where}: use_dora is true`);
   if (!config.useDora && magnitude) problems.push(`unexpected  ${magnitude.name}: use_dora is false`);
-  if (config.loraBias && !bBias)
+  if (config.loraBias && !bBias && !parts.table)
     problems.push(`missing     the bias of lora_B of ${where}: lora_bias is true`);
   if (!config.loraBias && bBias) problems.push(`unexpected  ${bBias.name}: lora_bias is false`);
   if (!a || !b) return null;
@@ -172,7 +201,7 @@ function assemble(
   }
   const alpha = patternValue(config.alphaPattern, path) ?? config.loraAlpha;
   const scale = alpha / (config.useRslora ? Math.sqrt(r) : r);
-  return problems.length === before ? { a, b, bBias, magnitude, scale } : null;
+  return problems.length === before ? { a, b, bBias, magnitude, table: parts.table, scale } : null;
 }
 
 const shown = (entry: TensorEntry): string => `[${entry.shape.join(', ')}]`;

@@ -17,12 +17,14 @@ export type AdapterModuleValues = {
   readonly magnitude: Float32Array | null;
   /** Where the map is a convolution in PyTorch: the shape of its weight, [out, in channels, ...kernel]. */
   readonly kernel: readonly number[] | null;
+  /** The map is a table: A [R, V] is looked up. */
+  readonly table: boolean;
 };
 
-/** A map that is replaced as a whole (`modules_to_save`). */
+/** A part that is replaced as a whole (`modules_to_save`), or in its bias alone (`bias: all`, `lora_only`). */
 export type SavedModuleValues = {
   /** Values in the order of `shape`. */
-  readonly weight: Float32Array;
+  readonly weight: Float32Array | null;
   readonly shape: readonly number[];
   /** [out] */
   readonly bias: Float32Array | null;
@@ -67,17 +69,22 @@ export function encodeAdapter(adapter: AdapterValues, options: AdapterWriteOptio
   for (const [module, m] of adapter.modules) {
     const name = path(module);
     const kernel = m.kernel?.slice(1) ?? [m.inSize];
-    add(`${name}.lora_A.weight`, [m.rank, ...kernel], m.a);
-    add(`${name}.lora_B.weight`, [m.outSize, m.rank, ...kernel.slice(1).map(() => 1)], m.b);
-    if (loraBias) add(`${name}.lora_B.bias`, [m.outSize], m.bBias ?? new Float32Array(m.outSize));
+    add(m.table ? `${name}.lora_embedding_A` : `${name}.lora_A.weight`, [m.rank, ...kernel], m.a);
+    add(
+      m.table ? `${name}.lora_embedding_B` : `${name}.lora_B.weight`,
+      [m.outSize, m.rank, ...kernel.slice(1).map(() => 1)],
+      m.b,
+    );
+    if (loraBias && !m.table) add(`${name}.lora_B.bias`, [m.outSize], m.bBias ?? new Float32Array(m.outSize));
     if (m.magnitude) {
       const shape = m.kernel ? m.kernel.map((_, axis) => (axis === 1 ? m.outSize : 1)) : [m.outSize];
       add(`${name}.lora_magnitude_vector`, shape, m.magnitude);
     }
   }
   for (const [module, { weight, shape, bias }] of adapter.saved) {
-    add(`${path(module)}.weight`, shape, weight);
-    if (bias) add(`${path(module)}.bias`, [bias.length], bias);
+    const name = adapter.modules.has(module) ? `${path(module)}.base_layer` : path(module);
+    if (weight) add(`${name}.weight`, shape, weight);
+    if (bias) add(`${name}.bias`, [bias.length], bias);
   }
   const header = encodeSafetensorsHeader(tensors, { format: 'pt' });
   const config = configOf(adapter, path, { loraBias, baseModel: options.baseModel });
@@ -97,6 +104,11 @@ function configOf(
     rank,
     alpha: scale * rank,
   }));
+  const whole = [...saved].flatMap(([module, { weight }]) =>
+    weight && !modules.has(module) ? [module] : [],
+  );
+  const biases = [...saved].flatMap(([module, { weight }]) => (weight ? [] : [module]));
+  const bias = biases.length === 0 ? 'none' : biases.every((m) => modules.has(m)) ? 'lora_only' : 'all';
   const r = mostFrequent(all.map((m) => m.rank)) ?? 1;
   const alpha = mostFrequent(all.map((m) => m.alpha)) ?? 1;
   // A pattern is a regular expression for whole names. Dots are left as they are: PEFT before 0.14 looked up the very name.
@@ -112,8 +124,8 @@ function configOf(
     rank_pattern: others('rank', r),
     alpha_pattern: others('alpha', alpha),
     target_modules: all.map((m) => m.key),
-    modules_to_save: saved.size > 0 ? [...saved.keys()].map(path) : null,
-    bias: 'none',
+    modules_to_save: whole.length > 0 ? whole.map(path) : null,
+    bias,
     lora_bias: loraBias,
     lora_dropout: 0,
     fan_in_fan_out: false,

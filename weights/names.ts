@@ -1,3 +1,6 @@
+/** The one table of the model, as a module. */
+export const TOKEN_TABLE = 'model.embed_tokens';
+
 /**
  * The name a tensor or module has here, whatever layout its file uses. Canonical is the old Qwen2.5-VL layout, the published
  * checkpoint's own: `model.layers.N…`, `model.embed_tokens…`, `model.norm…`, `visual…`, heads bare. Read as the same:

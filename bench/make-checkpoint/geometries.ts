@@ -84,7 +84,7 @@ export function geometryNamed(name: string): Geometry {
 }
 
 /** `config.json` of a geometry, in the published form. Token ids are filled in from the tokenizer. */
-export function geometryConfig(g: Geometry, vocabularyOf: number): Record<string, unknown> {
+export function geometryConfig(g: Geometry, vocabularyOf: number) {
   const headDim = g.hidden / g.heads;
   // The published sections are 16, 24, 24 of 64: a quarter to time, the rest halved between height and width.
   const temporal = Math.floor(headDim / 8);

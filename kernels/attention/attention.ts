@@ -4,6 +4,7 @@ import { dims } from '../dims.ts';
 import { defineKernel, tapeIsOn } from '../registry.ts';
 import { attentionBackward } from './attention-gradient.ts';
 import { causalMask, headsFirst, headsLast } from './heads.ts';
+import { blockRows, SCORES_AT_ONCE } from './score-blocks.ts';
 import { type CuSeqlens, type Run, runsOf } from './segments.ts';
 
 export type AttentionInputs = { readonly q: tf.Tensor2D; readonly k: tf.Tensor2D; readonly v: tf.Tensor2D };
@@ -13,10 +14,6 @@ export type AttentionAttrs = {
   readonly cuSeqlens: CuSeqlens;
   readonly causal: boolean;
 };
-
-// Scores are computed for a block of query rows at a time, so that memory is linear in the length. A block of 2²⁴ scores
-// is 64 MB: a text of 1024 tokens with 16 heads is one block; at 32,768 tokens a block still has 32 rows.
-export const SCORES_AT_ONCE = 1 << 24;
 
 /**
  * softmax(q kᵀ / √H) v inside each segment, in stock ops (Vaswani et al. 2017; grouped queries: Ainslie et al. 2023).
@@ -66,7 +63,7 @@ function attendRun(
   ]);
   const values: tf.Tensor3D = tf.reshape(headsFirst(v, S, L, K, H), [S * K, L, H]);
 
-  const rows = Math.max(1, Math.min(L, Math.floor(scoresAtOnce / (S * N * L))));
+  const rows = blockRows(L, S * N, scoresAtOnce);
   const blocks: tf.Tensor4D[] = [];
   for (let begin = 0; begin < L; begin += rows) {
     blocks.push(

@@ -71,6 +71,19 @@ const CASES: readonly { name: string; shapes: [number, number][]; f: (...xs: Two
     ],
     f: swiglu,
   },
+  {
+    name: 'linear, DoRA',
+    shapes: [...linearShapes.slice(0, 5), [1, 5]],
+    f: (x, w, bias, a, b, m) => {
+      const [magnitude, norm] = [tf.reshape(m, [5]), tf.tensor1d([1, 2, 3, 4, 5])] as [
+        tf.Tensor1D,
+        tf.Tensor1D,
+      ];
+      const term = { a: float32Matrix(a), b: float32Matrix(b), scale: 0.7, activation: 'none' as const };
+      const dora = { magnitude, norm, weight: 1 };
+      return linear({ x, weight: float32Matrix(w), bias: tf.reshape(bias, [5]), lora: [{ ...term, dora }] });
+    },
+  },
   { name: 'gelu', shapes: [[7, 6]], f: gelu },
 ];
 

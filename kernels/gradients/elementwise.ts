@@ -25,7 +25,8 @@ const ofOutput = (kernelName: string, dx: (dy: tf.Tensor, y: tf.Tensor) => tf.Te
 const ROOT_FLOOR = 1e-19;
 
 export const elementwiseGradients: readonly Gradient[] = [
-  both(tf.Add, (dy, [a, b]) => ({ a: () => unbroadcast(dy, a), b: () => unbroadcast(dy, b) })),
+  // Two tensors, not one twice: the tape frees what it has added up, as for a in a + f(a).
+  both(tf.Add, (dy, [a, b]) => ({ a: () => unbroadcast(dy, a), b: () => unbroadcast(tf.clone(dy), b) })),
   both(tf.Sub, (dy, [a, b]) => ({ a: () => unbroadcast(dy, a), b: () => unbroadcast(tf.neg(dy), b) })),
   both(tf.Multiply, (dy, [a, b]) => ({
     a: () => unbroadcast(tf.mul(dy, b), a),

@@ -83,7 +83,11 @@ export function addLora(
 }
 
 /** weight · ((m/n − 1) · y + m/n · δ)   y, δ: [T, out] → [T, out] */
-function stretched({ magnitude, norm, weight }: Dora, y: tf.Tensor2D, delta: tf.Tensor2D): tf.Tensor2D {
+export function stretched(
+  { magnitude, norm, weight }: Dora,
+  y: tf.Tensor2D,
+  delta: tf.Tensor2D,
+): tf.Tensor2D {
   const gain = tf.div(magnitude, norm as tf.Tensor1D); //                                   [out]
   const change: tf.Tensor2D = tf.add(tf.mul(tf.sub(gain, 1), y), tf.mul(gain, delta));
   return weight === 1 ? change : tf.mul(change, weight);

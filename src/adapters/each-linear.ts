@@ -1,3 +1,4 @@
+import type { Blocks } from '../layers/blocks.ts';
 import type { Linear } from '../layers/linear.ts';
 import { isBlocks, isLinear, isTable, isTensor } from '../params.ts';
 
@@ -27,4 +28,17 @@ export async function eachLinear(
     }
   };
   await walk(params);
+}
+
+/** The linear maps that are in memory. */
+export function residentLinears(node: unknown): readonly Linear[] {
+  if (isLinear(node)) return [node];
+  if (isTensor(node) || isTable(node)) return [];
+  if (isBlocks(node)) return residentBlocksOf(node).flatMap(residentLinears);
+  return Object.values(node as object).flatMap(residentLinears);
+}
+
+function residentBlocksOf(blocks: Blocks<unknown>): readonly unknown[] {
+  if (!blocks.resident) return [];
+  return Array.from({ length: blocks.length }, (_, i) => blocks.take(i));
 }

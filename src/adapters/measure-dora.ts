@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { LoraTerm } from '../../kernels/index.ts';
+import type { EmbeddingTable, LoraTerm } from '../../kernels/index.ts';
+import { TOKEN_TABLE } from '../../weights/names.ts';
 import { InputError } from '../errors.ts';
 import { Held } from '../held.ts';
 import type { Linear } from '../layers/linear.ts';
+import { tokenTable } from '../params.ts';
 import { eachLinear } from './each-linear.ts';
 import type { Adapter } from './with-adapters.ts';
 
@@ -45,6 +47,12 @@ export async function measureDora(
   };
   try {
     await eachLinear(params, missing, measure, signal);
+    const term = terms.get(TOKEN_TABLE);
+    const table = adapter.table ?? tokenTable(params);
+    if (term?.dora && missing.has(TOKEN_TABLE) && table) {
+      const norm = held.keep(await tableLengths(table, term, signal));
+      terms.set(TOKEN_TABLE, { ...term, dora: { ...term.dora, norm } });
+    }
   } catch (error) {
     held.dispose();
     throw error;
@@ -57,8 +65,36 @@ export async function measureDora(
 }
 
 /** ‖W + scale · A B‖ by columns.   → [out]   (peft: tuners/lora/dora.py, get_weight_norm) */
-const columnLengths = ({ weight }: Linear, { a, b, scale }: LoraTerm): tf.Tensor1D =>
+export const columnLengths = ({ weight }: Linear, { a, b, scale }: LoraTerm): tf.Tensor1D =>
   tf.tidy(() => {
     const whole = tf.add(weight.dense(), tf.mul(tf.matMul(a.dense(), b.dense()), scale)); // [in, out]
     return tf.sqrt(tf.sum(tf.square(whole), 0)) as tf.Tensor1D;
   });
+
+const ROWS_AT_ONCE = 4096;
+
+/** The same for a table, whose rows are looked up part by part.   E [V, D] → [D] */
+async function tableLengths(
+  table: EmbeddingTable,
+  { a, b, scale }: LoraTerm,
+  signal?: AbortSignal,
+): Promise<tf.Tensor1D> {
+  let squares: tf.Tensor1D = tf.zeros([table.width]);
+  for (let begin = 0; begin < table.rows; begin += ROWS_AT_ONCE) {
+    const count = Math.min(ROWS_AT_ONCE, table.rows - begin);
+    const ids = Int32Array.from({ length: count }, (_, i) => begin + i);
+    const rows = await table.gather(ids, signal);
+    const more: tf.Tensor1D = tf.tidy(() => {
+      const low = tf.slice(a.dense(), [begin, 0], [count, a.outSize]);
+      const whole = tf.add(rows, tf.mul(tf.matMul(low, b.dense()), scale));
+      return tf.add(squares, tf.sum(tf.square(whole), 0));
+    });
+    tf.dispose([rows, squares]);
+    squares = more;
+  }
+  try {
+    return tf.sqrt(squares);
+  } finally {
+    squares.dispose();
+  }
+}

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type LoraTerm, linear as linearOp, type Matrix } from '../../kernels/index.ts';
+import { TOKEN_TABLE } from '../../weights/names.ts';
 import { CheckpointError, InputError } from '../errors.ts';
 import { Held } from '../held.ts';
-import type { Blocks } from '../layers/blocks.ts';
 import type { Linear } from '../layers/linear.ts';
-import { isBlocks, isLinear, isTable, isTensor, mapLinears } from '../params.ts';
+import { mapLinears } from '../params.ts';
+import { residentLinears } from './each-linear.ts';
 import { type Adapter, withAdapters } from './with-adapters.ts';
 
 /** An adapter inside the weights. `params`: the tree as a pass with it sees it. */
@@ -24,7 +25,8 @@ const ALLOWED = 1e-4;
 
 /**
  * Puts an adapter into the weights themselves: W ← W + scale · A B, and with DoRA W ← m/n ⊙ (W + scale · A B), for every map
- * it sits on (peft: LoraLayer.merge, DoraLinearVariant). Biases and replaced maps are exchanged, not computed. Every map is
+ * it sits on (peft: LoraLayer.merge, DoraLinearVariant). Biases and replaced parts are exchanged, not computed, and a term of
+ * the token table stays beside it: few of its rows are looked up. Every map is
  * held to what it gave with the adapter beside it, on one random row; if one disagrees, all is taken back. Two matrices more
  * than the model at its peak.
  * @throws InputError for what cannot be merged, or taken back: a ReLU between the matrices, weights other than resident
@@ -79,7 +81,8 @@ async function judged(params: unknown, adapter: Adapter): Promise<readonly Targe
       `adapter "${adapter.name}" has a ReLU between its matrices and cannot be merged into one matrix`,
     );
   }
-  if (targets.length < adapter.terms.size || targets.some(({ linear }) => !linear.weight.update)) {
+  const onMaps = [...adapter.terms.keys()].filter((module) => module !== TOKEN_TABLE);
+  if (targets.length < onMaps.length || targets.some(({ linear }) => !linear.weight.update)) {
     throw new InputError(
       `adapter "${adapter.name}" can be merged only into float32 weights: 16-bit or quantised ones would round it away, and streamed ` +
         'ones are read again; load with residence: "float32"',
@@ -131,10 +134,12 @@ function without(dense: tf.Tensor2D, term: LoraTerm): tf.Tensor2D {
   return columns ? tf.div(base, columns) : base;
 }
 
-/** The tree with the new biases, which `held` keeps, and with the maps that the adapter replaces. */
+/** The tree with the new biases, which `held` keeps, and with the parts that the adapter replaces. */
 function mergedView<T>(params: T, adapter: Adapter, held: Held): T {
+  const onTable = [...adapter.terms].filter(([module]) => module === TOKEN_TABLE);
+  const exchanged = withAdapters(params, { ...adapter, terms: new Map(onTable) });
   const biases = new Map<string, tf.Tensor1D>();
-  for (const { name, bias } of residentLinears(params)) {
+  for (const { name, bias } of residentLinears(exchanged)) {
     const term = adapter.terms.get(name);
     const { bBias } = term ?? {};
     if (!term || !bBias) continue;
@@ -144,8 +149,7 @@ function mergedView<T>(params: T, adapter: Adapter, held: Held): T {
     });
     biases.set(name, held.keep(added) as tf.Tensor1D);
   }
-  const exchanged = mapLinears(params, (l) => ({ ...l, bias: biases.get(l.name) ?? l.bias }));
-  return withAdapters(exchanged, { ...adapter, terms: new Map() });
+  return mapLinears(exchanged, (l) => ({ ...l, bias: biases.get(l.name) ?? l.bias }));
 }
 
 /** x W (and the term's change) for one row x of random signs, the same for every map of a size.   → [out] */
@@ -189,17 +193,4 @@ async function worstOf(
     if (Number.isNaN(off)) break;
   }
   return worst;
-}
-
-/** The linear maps that are in memory. */
-function residentLinears(node: unknown): readonly Linear[] {
-  if (isLinear(node)) return [node];
-  if (isTensor(node) || isTable(node)) return [];
-  if (isBlocks(node)) return residentBlocksOf(node).flatMap(residentLinears);
-  return Object.values(node as object).flatMap(residentLinears);
-}
-
-function residentBlocksOf(blocks: Blocks<unknown>): readonly unknown[] {
-  if (!blocks.resident) return [];
-  return Array.from({ length: blocks.length }, (_, i) => blocks.take(i));
 }

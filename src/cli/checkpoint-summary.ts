@@ -6,7 +6,8 @@ import { checkFit } from '../../weights/fit.ts';
 import type { QuantizationRecipe } from '../../weights/quantization-recipe.ts';
 import { readJson } from '../../weights/read-text.ts';
 import { storedBytes } from '../../weights/safetensors.ts';
-import { adapterBytesOf, type GpuPlanInputs, storedOnGpu } from '../gpu-plan.ts';
+import { adapterSizes } from '../adapter-sizes.ts';
+import { type GpuPlanInputs, storedOnGpu } from '../gpu-plan.ts';
 import { type PlanInputs, storedSizes } from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { checkpointTensors, modelSpec, parameterCount } from '../params.ts';
@@ -36,10 +37,10 @@ export type CheckpointSummary = {
   readonly tensors: number;
   /** Bytes of the weights in the files, by dtype; quantised ones by their format, scales included. */
   readonly stored: Readonly<Record<string, number>>;
-  /** The same for each element of matrices and table. */
-  readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes'>;
-  /** What weights and adapters are on a GPU where nothing is widened. */
-  readonly onGpu: Required<Pick<GpuPlanInputs, 'stored' | 'adapterBytes'>>;
+  /** The same for each element of matrices and table; and what the adapters hold. */
+  readonly sizes: Pick<PlanInputs, 'weightBytes' | 'tableBytes' | 'adapters'>;
+  /** What the weights are on a GPU where nothing is widened. */
+  readonly onGpu: Required<Pick<GpuPlanInputs, 'stored'>>;
   /** How it was quantised, if it was. */
   readonly quantization: QuantizationRecipe | null;
   readonly adapters: readonly AdapterSummary[];
@@ -62,8 +63,8 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     const type = entry.quantized?.format ?? entry.dtype;
     stored[type] = (stored[type] ?? 0) + storedBytes(entry);
   }
-  const adapterFiles = await listAdapterFiles(tree, { taskNames: config.taskNames, signal });
-  const adapters = summarizeAdapters(adapterFiles);
+  const files = await listAdapterFiles(tree, { taskNames: config.taskNames, signal });
+  const adapters = summarizeAdapters(files);
   const total = parameterCount(spec);
   return {
     model: tree.name,
@@ -77,8 +78,8 @@ export async function summarize(tree: FileTree, signal: AbortSignal): Promise<Ch
     },
     tensors: expected.length,
     stored,
-    sizes: storedSizes(spec, checkpoint.entries),
-    onGpu: { stored: storedOnGpu(spec, checkpoint), adapterBytes: adapterBytesOf(adapterFiles) },
+    sizes: { ...storedSizes(spec, checkpoint.entries), adapters: adapterSizes(files) },
+    onGpu: { stored: storedOnGpu(spec, checkpoint) },
     quantization: checkpoint.recipe,
     adapters,
     memory: memoryOf(adapters.reduce((sum, a) => sum + a.parameters, total)),

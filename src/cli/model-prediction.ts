@@ -1,7 +1,14 @@
 import type { PlannedBatch } from '../activation-plan.ts';
+import { loraSizes } from '../adapter-sizes.ts';
 import type { BackendName } from '../device-engine.ts';
 import { type GpuPlan, type GpuPlanInputs, planGpu } from '../gpu-plan.ts';
-import { chooseResidence, type MemoryPlan, PLANNED_BATCHES, planMemory } from '../memory-plan.ts';
+import {
+  chooseResidence,
+  type MemoryPlan,
+  PLANNED_BATCHES,
+  type PlanInputs,
+  planMemory,
+} from '../memory-plan.ts';
 import { type ModelConfig, parseModelConfig } from '../model-config.ts';
 import { modelSpec, parameterCount } from '../params.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
@@ -29,24 +36,12 @@ export type Circumstances = {
   readonly batches?: readonly PlannedBatch[];
 };
 
-type Measures = {
-  /** Bytes an element in the files: of the matrices, and of the token table. */
-  readonly weightBytes: number;
-  readonly tableBytes: number;
-  readonly adapterCount: number;
-  readonly adapterRank: number;
-  readonly tokenizerTokens: number;
-} & Pick<GpuPlanInputs, 'stored' | 'adapterBytes'>;
+type Measures = Pick<PlanInputs, 'weightBytes' | 'tableBytes' | 'adapters' | 'tokenizerTokens'> &
+  Pick<GpuPlanInputs, 'stored'>;
 
 /** For a checkpoint that is here. */
 export const predictCheckpoint = (s: CheckpointSummary, where: Circumstances): Prediction =>
-  predict(s.model, s.config, where, {
-    ...s.sizes,
-    ...s.onGpu,
-    adapterCount: s.adapters.length,
-    adapterRank: Math.max(0, ...s.adapters.flatMap((a) => a.ranks)),
-    tokenizerTokens: s.tokenizer.tokens,
-  });
+  predict(s.model, s.config, where, { ...s.sizes, ...s.onGpu, tokenizerTokens: s.tokenizer.tokens });
 
 /** For the published checkpoint, which need not be. */
 export function predictPublished(where: Circumstances): Prediction {
@@ -54,7 +49,7 @@ export function predictPublished(where: Circumstances): Prediction {
   return predict('published jina-embeddings-v4', config, where, {
     weightBytes: 2,
     tableBytes: 2,
-    ...PUBLISHED_ADAPTERS,
+    adapters: loraSizes(modelSpec(config), PUBLISHED_ADAPTERS.count, PUBLISHED_ADAPTERS.rank),
     tokenizerTokens: config.decoder.vocabSize,
   });
 }

@@ -37,4 +37,4 @@ export const PUBLISHED_CONFIG = {
 } as const;
 
 /** One LoRA a task. */
-export const PUBLISHED_ADAPTERS = { adapterCount: 3, adapterRank: 32 } as const;
+export const PUBLISHED_ADAPTERS = { count: 3, rank: 32 } as const;

@@ -1,17 +1,22 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { DeviceName } from '../config.ts';
+import { parameterCount } from '../params.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
 import type { LossKind } from '../train/examples.ts';
+import type { LoraTrainable } from '../train/lora-variables.ts';
 import type { ExampleRecord } from '../train/records.ts';
-import type { TrainReport } from '../train/train-adapter.ts';
+import type { TrainOptions, TrainReport } from '../train/train-adapter.ts';
+import type { WeightsTrainable } from '../train/weight-variables.ts';
 import { checkSizes } from '../wishes.ts';
 import type { SaveAdapter } from './adapters-combine.ts';
 import { count, duration } from './amounts.ts';
+import { UsageError } from './exit.ts';
 import { htmlName, writeHtml } from './html-file.ts';
 import { openModel, settingsOf } from './open-model.ts';
 import { notEmpty, wholeNumber } from './option-values.ts';
 import { deviceOption, type GlobalOptions, modelOption, promptOption, withExamples } from './options.ts';
 import { action, type Session } from './session.ts';
+import { checkNoCheckpoint, checkTrainable, writeTrained } from './trained-checkpoint.ts';
 import { readExamples } from './training-data.ts';
 import { openTrainingFolder, type TrainingFolder } from './training-folder.ts';
 import { trainingPage } from './training-report.ts';
@@ -19,9 +24,12 @@ import { trainingPage } from './training-report.ts';
 type TrainCommandOptions = GlobalOptions & {
   readonly output: string;
   readonly model?: string;
-  readonly name: string;
+  readonly name?: string;
   readonly rank?: number;
   readonly alpha?: number;
+  readonly rslora?: boolean;
+  readonly dora?: boolean;
+  readonly allWeights?: boolean;
   readonly loss?: LossKind;
   readonly temperature?: number;
   readonly margin?: number;
@@ -49,17 +57,22 @@ type TrainCommandOptions = GlobalOptions & {
 
 export function trainCommand(signal: AbortSignal, save: SaveAdapter): Command {
   const command = new Command('train')
-    .description('train a LoRA adapter on your pairs of texts and images, written as a PEFT folder')
+    .description(
+      'train a LoRA adapter on your pairs of texts and images, written as a PEFT folder; or all weights',
+    )
     .argument('<data.jsonl>', 'anchor and positive a line, perhaps negatives or a score', notEmpty)
     .requiredOption(
       '-o, --output <folder>',
-      'where the adapter, the state of the run and its log go',
+      'where the adapter (or checkpoint), the state of the run and its log go',
       notEmpty,
     )
     .addOption(modelOption())
-    .option('--name <name>', 'what the adapter is called', notEmpty, 'trained')
+    .option('--name <name>', 'what the adapter is called (default: trained)', notEmpty)
     .option('--rank <n>', 'rank of the LoRA (default: 32)', wholeNumber)
     .option('--alpha <x>', 'its scale is alpha / rank (default: the rank)', positive)
+    .option('--rslora', 'its scale is alpha / √rank')
+    .option('--dora', 'a DoRA: the lengths of the columns are learned, too; slower')
+    .option('--all-weights', 'no LoRA: all weights of a small model, written as a checkpoint')
     .addOption(
       new Option('--loss <name>', 'default: coSent where the data has scores, else infoNce').choices([
         'infoNce',
@@ -93,6 +106,7 @@ export function trainCommand(signal: AbortSignal, save: SaveAdapter): Command {
     .option('--max-length <n>', 'texts are cut to this many tokens', wholeNumber)
     .action(
       action<TrainCommandOptions>(signal, async (options, session, [file]) => {
+        checkOptions(options);
         const examples = await readExamples(file, session.signal);
         await train(file, examples, options, session, save);
       }),
@@ -102,6 +116,17 @@ export function trainCommand(signal: AbortSignal, save: SaveAdapter): Command {
     'jina-embeddings train pairs.jsonl --output ./my-lora',
     'jina-embeddings train pairs.jsonl --output ./my-lora --rank 16 --epochs 3 --html course.html',
     'jina-embeddings train pairs.jsonl --output ./my-lora --rank 16 --epochs 3 --resume',
+    'jina-embeddings train pairs.jsonl --output ./my-model --all-weights',
+  );
+}
+
+const LORA_OPTIONS = ['name', 'rank', 'alpha', 'rslora', 'dora'] as const;
+
+function checkOptions(options: TrainCommandOptions): void {
+  const said = LORA_OPTIONS.filter((word) => options[word] !== undefined);
+  if (!options.allWeights || said.length === 0) return;
+  throw new UsageError(
+    `--all-weights trains no LoRA, of which ${said.map((word) => `--${word}`).join(', ')} speaks; leave out one or the other`,
   );
 }
 
@@ -118,11 +143,14 @@ async function train(
   const folder = await openTrainingFolder(options.output);
   try {
     const resume = options.resume ? await folder.readState() : undefined;
+    if (options.allWeights) await checkNoCheckpoint(options.output);
     using model = await openModel(options, settings, session);
+    if (options.allWeights) await checkTrainable(model);
     const begin = performance.now();
     const { trainable, last } = await run(model, examples, { ...options, resume }, session, folder);
     try {
-      await save(trainable.adapter, options.output);
+      if ('adapter' in trainable) await save(trainable.adapter, options.output);
+      else await writeTrained(options.model, trainable, options.output);
       await folder.dropState();
     } finally {
       trainable.dispose();
@@ -133,17 +161,17 @@ async function train(
       examples: examples.length,
       model: model.name,
       backend: model.device.backend,
-      parameters: trainable.adapter.parameters,
-      rank: trainable.adapter.rank,
+      ...trainedFacts(trainable),
       updates: last.updates,
       loss: last.loss,
       seconds,
     };
-    await writeHtml(options.html, () => trainingPage(`Training of ${options.name}`, folder.steps, facts));
+    const title = `Training of ${options.allWeights ? model.name : (options.name ?? 'an adapter')}`;
+    await writeHtml(options.html, () => trainingPage(title, folder.steps, facts));
     if (options.json) await terminal.print(`${JSON.stringify({ output: options.output, ...facts })}\n`);
     else {
       await terminal.print(
-        `${options.output}: LoRA of rank ${facts.rank}, ${count(facts.parameters)} parameters, ` +
+        `${options.output}: ${facts.trained}, ${count(facts.parameters)} parameters, ` +
           `loss ${last.loss.toFixed(4)} after ${count(last.updates)} updates\n`,
       );
     }
@@ -152,6 +180,20 @@ async function train(
     await folder.close();
   }
 }
+
+type Facts = Readonly<Record<string, string | number>> & {
+  readonly trained: string;
+  readonly parameters: number;
+};
+
+const trainedFacts = (trainable: LoraTrainable | WeightsTrainable): Facts => {
+  if ('adapter' in trainable) {
+    const { rank, parameters, terms } = trainable.adapter;
+    const dora = [...terms.values()].some((term) => term.dora);
+    return { trained: `${dora ? 'DoRA' : 'LoRA'} of rank ${rank}`, parameters, rank };
+  }
+  return { trained: 'all weights', parameters: parameterCount(trainable.model.spec) };
+};
 
 async function run(
   model: JinaEmbeddings,
@@ -172,7 +214,7 @@ async function run(
   });
   let before = performance.now();
   try {
-    return await trainAdapter(model.model, data, {
+    const how: TrainOptions = {
       ...rest,
       signal,
       sizes: dim ?? model.model.config.matryoshkaDims,
@@ -192,7 +234,10 @@ async function run(
         before = now;
         progress.update(update + 1, report.updates);
       },
-    });
+    };
+    return await (rest.allWeights
+      ? trainAdapter(model.model, data, { ...how, allWeights: true })
+      : trainAdapter(model.model, data, { ...how, allWeights: false }));
   } finally {
     progress.stop();
   }

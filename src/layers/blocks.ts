@@ -20,12 +20,12 @@ export const residentBlocks = <B>(blocks: readonly B[]): Blocks<B> => ({
 });
 
 /** The same blocks, each seen through `view` when its turn comes. */
-export const mapBlocks = <B>(blocks: Blocks<B>, view: (block: B) => B): Blocks<B> => ({
+export const mapBlocks = <B>(blocks: Blocks<B>, view: (block: B, i: number) => B): Blocks<B> => ({
   length: blocks.length,
   resident: blocks.resident,
   take: (i, signal) => {
     const block = blocks.take(i, signal);
-    return block instanceof Promise ? block.then(view) : view(block);
+    return block instanceof Promise ? block.then((b) => view(b, i)) : view(block, i);
   },
   release: (i) => blocks.release(i),
 });

@@ -1,4 +1,5 @@
 export { AdamW, type AdamWOptions } from './adamw.ts';
+export { checkpointTensors } from './checkpoint-tensors.ts';
 export { EpochSampler } from './epoch-sampler.ts';
 export { batchOf, type Example, type ExampleSource, type LossChoice } from './examples.ts';
 export type { TrainBatch } from './gradients.ts';

@@ -55,6 +55,12 @@ onEveryBackend(() => {
       return lora;
     },
     'a LoRA on the decoder': () => loraVariables(model, { rank: 2 }),
+    'a DoRA': () => {
+      const lora = loraVariables(model, { rank: 2, dora: true, rslora: true });
+      for (const v of lora.variables.values()) tf.tidy(() => v.assign(tf.add(v, 0.05)));
+      lora.changed?.();
+      return lora;
+    },
   };
 
   for (const [what, trainableOf] of Object.entries(trainables)) {

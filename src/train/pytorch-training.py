@@ -6,7 +6,8 @@ updates of torch.optim.AdamW behind clip_grad_norm_. Run with torch 2.13.0, tran
     python src/train/pytorch-training.py
 
 Tensors: `lora/<module>/A|B` at the start (A [r, in], B [out, r]), `grad/lora/<module>/A|B`, `grad/weights/<name>` of the same
-loss without the adapter, `loss/<case>`, `steps/loss`, `steps/norm`.
+loss without the adapter, `loss/<case>`, `steps/loss`, `steps/norm`; `grad/dora/<module>/A|B|m`, `dora/loss`, `dora/norm` with the
+same matrices as a rank-stabilised DoRA, whose magnitudes have no weight decay.
 """
 import json
 from pathlib import Path
@@ -126,6 +127,40 @@ def losses(pooled, tokens):
     return {name: over_views(loss) for name, loss in cases.items()}
 
 
+def dora(golden, start):
+    whole = build()
+    whole.requires_grad_(False)
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=TARGETS, use_dora=True, use_rslora=True)
+    whole = inject_adapter_in_model(config, whole)
+    parts = {}
+    for name, module in whole.named_modules():
+        if hasattr(module, "lora_A"):
+            key = name.replace("qwen.language_model.", "model.")
+            weights = (module.lora_A["default"].weight, module.lora_B["default"].weight, module.lora_magnitude_vector["default"].weight)
+            for part, weight in zip("AB", weights):
+                weight.data.copy_(start[f"lora/{key}/{part}"])
+            parts[key] = weights
+    matrices = [w for p in parts.values() for w in p[:2]]
+    magnitudes = [p[2] for p in parts.values()]
+    groups = [dict(params=matrices), dict(params=magnitudes, weight_decay=0.0)]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1)
+    out, step_losses, norms = {}, [], []
+    for step in range(3):
+        optimizer.zero_grad()
+        total = sum(losses(*encode(whole, golden)).values())
+        total.backward()
+        if step == 0:
+            for key in [k for k in parts if "layers.1." in k or "projector" in k]:
+                for part, weight in zip("ABm", parts[key]):
+                    out[f"grad/dora/{key}/{part}"] = weight.grad.clone()
+        norms.append(torch.nn.utils.clip_grad_norm_(matrices + magnitudes, 1.0))
+        step_losses.append(total.detach())
+        optimizer.step()
+    step_losses.append(sum(losses(*encode(whole, golden)).values()).detach())
+    out["dora/loss"], out["dora/norm"] = torch.stack(step_losses), torch.stack(norms)
+    return out
+
+
 def main():
     torch.manual_seed(11)
     golden = load_file(GOLDEN / "golden.safetensors")
@@ -172,6 +207,7 @@ def main():
         optimizer.step()
     step_losses.append(sum(losses(*encode(whole, golden)).values()).detach())
     out["steps/loss"], out["steps/norm"] = torch.stack(step_losses), torch.stack(norms)
+    out.update(dora(golden, out))
     save_file({k: v.contiguous().float() for k, v in out.items()}, Path(__file__).with_suffix(".safetensors"))
     print({k: v.tolist() for k, v in out.items() if k.startswith(("loss", "steps"))}, hidden.shape, len(pairs))
 

@@ -11,7 +11,7 @@ import { JinaEmbeddings } from '../platform/node.ts';
 import type { Grid } from '../vision/windows.ts';
 import { keepAll } from './block-runner.ts';
 import { batchGradients, type TrainBatch } from './gradients.ts';
-import { loraVariables } from './lora-variables.ts';
+import { type LoraOptions, loraVariables } from './lora-variables.ts';
 import { coSent } from './losses/co-sent.ts';
 import { distillScores } from './losses/distillation.ts';
 import { infoNce } from './losses/info-nce.ts';
@@ -87,17 +87,19 @@ onEveryBackend((backend) => {
   }
 
   /** A LoRA with the reference's matrices. */
-  async function referenceLora() {
-    const lora = loraVariables(jina.model, { rank: 2, alpha: 3 });
+  async function referenceLora(form: LoraOptions = {}) {
+    const lora = loraVariables(jina.model, { rank: 2, alpha: 3, ...form });
     for (const [name, variable] of lora.variables) {
+      if (name.endsWith('lora_magnitude_vector')) continue; // begins as the lengths that the map has
       const { values } = await reference(keyOf('lora', name));
       const [inSize, outSize] = variable.shape;
       tf.tidy(() => variable.assign(tf.transpose(tf.tensor2d(values, [outSize, inSize]))));
     }
+    lora.changed?.();
     return lora;
   }
   const keyOf = (group: string, name: string) =>
-    `${group}/${name.replace('.lora_A.weight', '/A').replace('.lora_B.weight', '/B')}`;
+    `${group}/${name.replace('.lora_A.weight', '/A').replace('.lora_B.weight', '/B').replace('.lora_magnitude_vector', '/m')}`;
 
   test('every loss is that of PyTorch', async () => {
     const lora = await referenceLora();
@@ -138,6 +140,45 @@ onEveryBackend((backend) => {
     }
     expect(names.length).toBe(13);
     all.dispose();
+  });
+
+  test('gradients of a rank-stabilised DoRA are those of PEFT under PyTorch', async () => {
+    const lora = await referenceLora({ rslora: true, dora: true });
+    const gradients = await sumOfGradients(lora);
+    let compared = 0;
+    for (const [name, variable] of lora.variables) {
+      const key = keyOf('grad/dora', name);
+      if (!tensors.has(key)) continue;
+      const { values } = await reference(key);
+      const found = gradients.get(name) as Float32Array;
+      const turned = variable.rank === 2 ? turn(found, variable.shape) : found;
+      expectClose(turned, values, { relativeToMax: 2e-4, what: name });
+      compared++;
+    }
+    expect(compared).toBe(3 * (7 + 1));
+    expect(lora.variables.size).toBe(66);
+    lora.dispose();
+  });
+
+  test('three updates of a rank-stabilised DoRA are those of PEFT and torch.optim.AdamW', async () => {
+    const lora = await referenceLora({ rslora: true, dora: true });
+    const trainer = createTrainer({
+      config: jina.model.config,
+      trainable: lora,
+      rate: 1e-2,
+      optimizer: { weightDecay: 0.1 },
+    });
+    const losses: number[] = [];
+    const norms: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const report = await trainer.step(Object.values(CASES));
+      losses.push(report.loss);
+      if (i < 3) norms.push(report.norm);
+    }
+    expectClose(losses, (await reference('dora/loss')).values, { relativeToMax: 2e-4, what: 'losses' });
+    expectClose(norms, (await reference('dora/norm')).values, { relativeToMax: 1e-3, what: 'norms' });
+    trainer.dispose();
+    lora.dispose();
   });
 
   test('three clipped AdamW updates give the losses and norms of torch.optim.AdamW', async () => {

@@ -56,7 +56,8 @@ function variablesIn(node: unknown): readonly tf.Variable[] {
     const matrices = [node.weight, ...node.lora.flatMap(({ a, b }) => [a, b])];
     // A packed matrix is never a variable, and asking for its tensor would widen it.
     const dense = matrices.filter((m) => m.storage === 'float32').map((m) => m.dense());
-    return [...dense, ...(node.bias ? [node.bias] : [])].flatMap(variablesIn);
+    const vectors = [node.bias, ...node.lora.flatMap(({ bBias, dora }) => [bBias, dora?.magnitude])];
+    return [...dense, ...vectors.filter((v) => v)].flatMap(variablesIn);
   }
   return Object.values(node as object).flatMap(variablesIn);
 }

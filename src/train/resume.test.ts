@@ -56,6 +56,14 @@ onEveryBackend(() => {
     }
   });
 
+  test('a DoRA goes on to the bit, too, with lengths of its matrices as they are', async () => {
+    const dora = { dora: true, rslora: true, epochs: 2 };
+    const whole = await run({ ...dora, keepEvery: 2 });
+    const rest = await run({ ...dora, resume: whole.states[0].state });
+    expect(rest.losses).toEqual(whole.losses.slice(2));
+    expect(rest.losses).toHaveLength(2);
+  });
+
   test('an abort keeps the state between two updates', async () => {
     const whole = await run({});
     const controller = new AbortController();

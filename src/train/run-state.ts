@@ -68,6 +68,7 @@ export async function restoreRun(
   for (const [name, target] of targets) {
     tf.tidy(() => target.assign(tf.tensor(values.get(name) as Float32Array, target.shape)));
   }
+  trainable.changed?.();
   optimizer.updates = Number(metadata.updates);
   return JSON.parse(metadata.extra ?? '{}') as Record<string, unknown>;
 }

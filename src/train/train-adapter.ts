@@ -60,7 +60,7 @@ export type TrainedModel = {
  * Trains a LoRA on a frozen model (or a copy of all its weights) on pairs, triplets or scored pairs of texts and images.
  * An abort ends it between two updates with the signal's reason. However it stops, `keep` gets the state before the
  * update that was not made.
- * @throws InputError for examples that fit no loss, and for a loss that is not finite
+ * @throws InputError for examples that fit no loss, a loss that is not finite, or words of a LoRA beside `allWeights`
  */
 export function trainAdapter(
   model: EmbeddingModel,
@@ -80,6 +80,7 @@ export async function trainAdapter(
   const { epochs = 1, batchSize = 32, accumulate = 1, seed = 0 } = options;
   const sampler = new EpochSampler(data.length, batchSize, seed);
   const updates = Math.max(1, Math.floor((epochs * sampler.batchesAnEpoch) / accumulate));
+  if (options.allWeights) checkNoLora(options);
   const trainable = options.allWeights ? await weightVariables(model) : loraVariables(model, options);
   let trainer: Trainer | null = null;
   try {
@@ -101,6 +102,16 @@ export async function trainAdapter(
   } finally {
     trainer?.dispose();
   }
+}
+
+const LORA_WORDS = ['name', 'rank', 'alpha', 'rslora', 'dora', 'targets'] as const;
+
+function checkNoLora(options: TrainOptions): void {
+  const said = LORA_WORDS.filter((word) => options[word] !== undefined && options[word] !== false);
+  if (said.length === 0) return;
+  throw new InputError(
+    `allWeights trains the weights themselves, and ${said.join(', ')} speaks of a LoRA; leave one out`,
+  );
 }
 
 const scheduleOf = ({ rate = 2e-4, warmup = 0.05 }: TrainOptions, updates: number): Schedule =>

@@ -83,6 +83,7 @@ export function createTrainer({
         checkFinite(loss, norm, update);
         const now = schedule(update);
         sum.apply(optimizer, now, norm > clipNorm ? clipNorm / norm : 1);
+        trainable.changed?.();
         return { update, loss, losses, norm, rate: now };
       } finally {
         sum.dispose();

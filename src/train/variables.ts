@@ -10,6 +10,8 @@ export type Trainable = {
   readonly tower: boolean;
   /** Whether the embedding table is a variable. */
   readonly table: boolean;
+  /** The variables have other values: what is computed from them is computed again. Whoever assigns to one calls it. */
+  readonly changed?: () => void;
   dispose(): void;
 };
 

@@ -128,6 +128,69 @@ describe('a run', () => {
   });
 });
 
+describe('what is trained', () => {
+  test('a rank-stabilised DoRA, written as PEFT has it', async () => {
+    const { code, out, err } = await train(
+      'pairs.jsonl',
+      'dora',
+      '--epochs',
+      '4',
+      '--dora',
+      '--rslora',
+      '--json',
+    );
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({ trained: 'DoRA of rank 4', updates: 8 });
+    const losses = (await logOf('dora')).map((s) => s.loss);
+    expect(losses[7]).toBeLessThan(losses[0] / 2);
+    const config = JSON.parse(await readFile(join(file('dora'), 'adapter_config.json'), 'utf8'));
+    expect(config).toMatchObject({ use_dora: true, r: 4, lora_alpha: 8 }); // 4 / √4 as alpha / r
+  });
+
+  test('all weights, written as a checkpoint that loads', async () => {
+    const { code, out, err } = await finished(
+      start([
+        'train',
+        file('pairs.jsonl'),
+        '--output',
+        file('model'),
+        ...MODEL,
+        ...['--all-weights', '--epochs', '10', '--batch-size', '4', '--rate', '2e-3', '--json'],
+      ]),
+    );
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({ trained: 'all weights', updates: 20 });
+    const losses = (await logOf('model')).map((s) => s.loss);
+    expect(losses[19]).toBeLessThan(losses[0] / 2);
+    expect((await readdir(file('model'))).sort()).toEqual([
+      'config.json',
+      'model.safetensors',
+      'preprocessor_config.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+      'training.jsonl',
+    ]);
+    const embed = async (model: string) => {
+      const { out: line } = await finished(
+        start(['embed', '--text', 'a grey cat', '--task', 'none', '--model', model, '--device', 'wasm']),
+      );
+      return (JSON.parse(line) as { embedding: number[] }).embedding;
+    };
+    const [found, before] = [await embed(file('model')), await embed('test/golden')];
+    const cosine = found.reduce((sum, v, i) => sum + v * before[i], 0);
+    expect(cosine).toBeLessThan(0.999);
+    expect(Math.hypot(...found)).toBeCloseTo(1, 5);
+    const again = await train('pairs.jsonl', 'model', '--all-weights');
+    expect(again.code).toBe(2);
+    expect(again.err).toMatch(/--all-weights trains no LoRA, of which --rank speaks/);
+    const over = await finished(
+      start(['train', file('pairs.jsonl'), '--output', file('model'), ...MODEL, '--all-weights']),
+    );
+    expect(over.code).toBe(1);
+    expect(over.err).toMatch(/holds a checkpoint already/);
+  });
+});
+
 describe('a run that is stopped', () => {
   const LONG = ['--epochs', '15'];
   test('by Ctrl-C exits with 130, keeps its state, and goes on as if nothing had been', async () => {

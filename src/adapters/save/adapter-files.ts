@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { LoraTerm, Matrix } from '../../../kernels/index.ts';
+import type { EmbeddingTable, LoraTerm, Matrix } from '../../../kernels/index.ts';
 import {
   type AdapterFiles,
   type AdapterModuleValues,
@@ -8,6 +8,7 @@ import {
   encodeAdapter,
   type SavedModuleValues,
 } from '../../../weights/adapter-writer.ts';
+import { TOKEN_TABLE } from '../../../weights/names.ts';
 import { InputError } from '../../errors.ts';
 import type { Adapter } from '../with-adapters.ts';
 
@@ -40,17 +41,41 @@ async function adapterValues(adapter: Adapter): Promise<AdapterValues> {
       bBias: bBias && ((await bBias.data()) as Float32Array),
       magnitude: dora ? ((await dora.magnitude.data()) as Float32Array) : null,
       kernel: adapter.kernels?.get(module) ?? null,
+      table: module === TOKEN_TABLE,
     });
   }
   const saved = new Map<string, SavedModuleValues>();
   for (const [module, { weight, bias }] of adapter.saved ?? []) {
     saved.set(module, {
-      weight: await turned(weight),
-      shape: adapter.kernels?.get(module) ?? [weight.outSize, weight.inSize],
+      weight: weight ? await turned(weight) : null,
+      shape: adapter.kernels?.get(module) ?? (weight ? [weight.outSize, weight.inSize] : []),
       bias: bias && ((await bias.data()) as Float32Array),
     });
   }
+  for (const [module, { weight }] of adapter.norms ?? [])
+    saved.set(module, { weight: (await weight.data()) as Float32Array, shape: weight.shape, bias: null });
+  if (adapter.table) {
+    const { rows, width } = adapter.table;
+    saved.set(TOKEN_TABLE, { weight: await rowsOf(adapter.table), shape: [rows, width], bias: null });
+  }
   return { modules, saved, activation };
+}
+
+const ROWS_AT_ONCE = 4096;
+
+/** All rows of a table, one after the other. */
+async function rowsOf(table: EmbeddingTable): Promise<Float32Array> {
+  const values = new Float32Array(table.rows * table.width);
+  for (let begin = 0; begin < table.rows; begin += ROWS_AT_ONCE) {
+    const length = Math.min(ROWS_AT_ONCE, table.rows - begin);
+    const rows = await table.gather(Int32Array.from({ length }, (_, i) => begin + i));
+    try {
+      values.set(await rows.data(), begin * table.width);
+    } finally {
+      rows.dispose();
+    }
+  }
+  return values;
 }
 
 async function turned(matrix: Matrix): Promise<Float32Array> {
