@@ -1,7 +1,18 @@
-export { attention, SCORES_AT_ONCE } from './attention/attention.ts';
+export { attention, joinedAttention, SCORES_AT_ONCE } from './attention/attention.ts';
 export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
+export {
+  type AffineMap,
+  fansOut,
+  type GatedInputs,
+  gated,
+  type HeadsInputs,
+  heads,
+  type NormLowInputs,
+  normLow,
+  widthOf,
+} from './fan/fan.ts';
 export { gelu } from './gelu/gelu.ts';
 export { registerGradients } from './gradients/register.ts';
 export { withGradient } from './gradients/with-gradient.ts';

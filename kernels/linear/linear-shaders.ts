@@ -223,7 +223,8 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
 }`;
 }
 
-const FOURS = `
+/** WGSL: `fours(a, w, sum)`, four products added to a sum, in their order. */
+export const FOURS = `
 fn fours(a : vec4<f32>, w : vec4<f32>, sum : f32) -> f32 {
   return fma(a.w, w.w, fma(a.z, w.z, fma(a.y, w.y, fma(a.x, w.x, sum))));
 }`;

@@ -123,7 +123,8 @@ const LARGE_TILE = 8;
 const SMALL_TILE = 4;
 const ENOUGH_WORKGROUPS = 32;
 
-function planOf(rows: number, outputs: number): Variant['plan'] {
+/** How a product of so many rows and columns is shared out. */
+export function planOf(rows: number, outputs: number): Variant['plan'] {
   if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
     return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
   const side = SIDE * LARGE_TILE;
