@@ -1,4 +1,5 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { dropOldStacks } from '../kernels/fan/stack.webgpu.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
 import { forgetBindGroups } from '../kernels/webgpu/run.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
@@ -136,6 +137,7 @@ export function trimBufferPool(): void {
   if (!running || !starting) return;
   submit(running); // recorded work may still read a buffer that is already free
   forgetBindGroups(running.device);
+  dropOldStacks(running.device);
   const pool = running.bufferManager as unknown as Pool; // the fields are private in its types
   // The lists are emptied, not the map: releaseBuffer ignores every buffer while the map is empty.
   for (const free of pool.freeBuffers.values()) {

@@ -3,7 +3,10 @@ import type { Matrix } from '../linear/matrix.ts';
 import { isRows, type RowMatrix } from '../linear/webgpu-store.ts';
 import type { Element } from '../webgpu/shader.ts';
 
-export type Words = RowMatrix['words'];
+/** What these shaders read. */
+const WORDS = ['float32', 'bfloat16'] as const;
+
+export type Words = (typeof WORDS)[number];
 
 /** What rows of such words are in WGSL, four values at a time. */
 export const elementOf = (words: Words): Element => (words === 'bfloat16' ? 'vec2<u32>' : 'vec4<f32>');
@@ -22,11 +25,10 @@ fn widened(w : vec2<u32>) -> vec4<f32> {
 
 /** The words that all these matrices are stored in, each in one buffer; null when they are not. */
 export function sameWords(matrices: readonly Matrix[]): Words | null {
-  const [first] = matrices;
-  const alike = matrices.every(
-    (m) => isRows(m) && m.parts.length === 1 && m.words === (first as RowMatrix).words,
+  const known = WORDS.find((words) =>
+    matrices.every((m) => isRows(m) && m.parts.length === 1 && m.words === words),
   );
-  return alike && matrices.length > 0 ? (first as RowMatrix).words : null;
+  return matrices.length > 0 && known ? known : null;
 }
 
 /** The buffer of a matrix that `sameWords` has looked at. */

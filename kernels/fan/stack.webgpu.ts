@@ -27,32 +27,26 @@ export function stackOf(maps: readonly AffineMap[]): Stack {
       sources.every(([tensor, id], i) => tensor === tensors[i] && tensor.dataId === id),
   );
   if (found) return found;
-  const kept = dropOld(backend);
   const made: Kept = { ...copied(backend, maps), sources: tensors.map((t) => [t, t.dataId]) };
-  stacks.set(backend.device, [...kept, made]);
+  stacks.set(backend.device, [...known, made]);
   return made;
 }
 
-/** Frees the stacks whose tensors are disposed, as those of an adapter that was removed. */
-export function dropOldStacks(): void {
-  const backend = webgpuBackend();
-  stacks.set(backend.device, dropOld(backend));
+/** Frees the stacks whose tensors are disposed, as those of an adapter that was removed. Submit what is recorded before. */
+export function dropOldStacks(device: GPUDevice): void {
+  const known = stacks.get(device) ?? [];
+  const old = known.filter(isOld);
+  for (const { buffer } of old) buffer.destroy();
+  if (old.length > 0) {
+    stacks.set(
+      device,
+      known.filter((stack) => !old.includes(stack)),
+    );
+  }
 }
 
-function dropOld(backend: WebGpu): Kept[] {
-  const known = stacks.get(backend.device) ?? [];
-  const isOld = ({ sources }: Kept) =>
-    sources.some(([tensor, id]) => tensor.isDisposed || tensor.dataId !== id);
-  const old = known.filter(isOld);
-  if (old.length > 0) {
-    // Recorded commands may use them.
-    backend.ensureCommandEncoderReady();
-    backend.endComputePassEncoder();
-    backend.submitQueue();
-  }
-  for (const { buffer } of old) buffer.destroy();
-  return known.filter((stack) => !old.includes(stack));
-}
+const isOld = ({ sources }: Kept): boolean =>
+  sources.some(([tensor, id]) => tensor.isDisposed || tensor.dataId !== id);
 
 const upsOf = (maps: readonly AffineMap[]) => maps.map(({ lora: [term] }) => (term ? rowsOf(term.b) : null));
 
