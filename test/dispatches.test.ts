@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { composed, cumulate, type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
+import { chooseAsIfEmulated } from '../kernels/webgpu/emulation.ts';
 import { runCounts } from '../kernels/webgpu/run.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
 import { gpuIdle } from '../src/device-webgpu.ts';
@@ -76,8 +77,18 @@ function counted(f: () => tf.Tensor2D): { y: tf.Tensor2D; ours: number; all: num
   }
 }
 
-describe.skipIf(!BACKENDS.includes('webgpu'))('a block on webgpu', { timeout: 300_000 }, () => {
-  beforeAll(() => startBackend('webgpu'));
+const KINDS = [
+  ['a GPU', false],
+  ['an emulated GPU', true],
+] as const;
+const there = BACKENDS.includes('webgpu');
+
+describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 300_000 }, (_, emulated) => {
+  beforeAll(async () => {
+    await startBackend('webgpu');
+    chooseAsIfEmulated(emulated);
+  });
+  afterAll(() => chooseAsIfEmulated(null));
   afterEach(async () => {
     await gpuIdle();
     await checkGpu();

@@ -1,17 +1,11 @@
-import {
-  COLUMNS,
-  DEEP,
-  FOURS,
-  LANES,
-  type Variant as LinearVariant,
-  SIDE,
-} from '../linear/linear-shaders.ts';
+import { columnsCode } from '../linear/columns-code.ts';
+import { COLUMNS, DEEP, FOURS, LANES, type Plan, SIDE } from '../linear/linear-shaders.ts';
 import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { elementOf, readFours, type Words, widenCode } from './row-words.ts';
 
 /** What is written into a shader. All else is a uniform. */
 export type Variant = {
-  readonly plan: LinearVariant['plan'];
+  readonly plan: Plan;
   /** `heads`: so many maps side by side, turned in pairs. `gated`: two maps, whose columns meet in pairs. */
   readonly kind: 'heads' | 'gated';
   readonly maps: number;
@@ -65,7 +59,7 @@ export const fanShader = shaderFamily<Variant, Shader<string, string>>(
         v.kind === 'heads' ? headsCode(v) : gatedCode(v),
         weightCode(v),
         FOURS,
-        v.plan.kind === 'rows' ? rowsCode(v.plan.rows) : tilesCode(v.plan.per),
+        mainCode(v.plan),
       ].join('\n'),
     };
   },
@@ -164,6 +158,22 @@ fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
   if (low < begin || low >= begin + lows) { return vec4<f32>(); }
   return upAt(row, lows, low - begin);
 }`;
+
+function mainCode(plan: Plan): string {
+  if (plan.kind === 'rows') return rowsCode(plan.rows);
+  if (plan.kind === 'tiles') return tilesCode(plan.per);
+  return columnsCode(plan.rows, {
+    columns: `let p = group.x * ${LANES}u + lane; let r0 = rowOf(p, 0u); let r1 = rowOf(p, 1u);`,
+    stretches: [
+      {
+        fours: 'u.depth',
+        input: (m) => `x[${m} * u.depth + c]`,
+        weights: ['weightAt(r0, c)', 'weightAt(r1, c)'],
+      },
+    ],
+    leave: 'leave(m, p, one, two);',
+  });
+}
 
 const PAIRS = COLUMNS / 2; // of a workgroup in the `rows` plan
 

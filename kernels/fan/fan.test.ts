@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onEveryBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from '../../test/support/close.ts';
 import { narrowToBf16 } from '../../weights/narrow.ts';
@@ -17,6 +17,7 @@ import {
   rmsNorm,
   rope,
 } from '../index.ts';
+import { chooseAsIfEmulated, isEmulated } from '../webgpu/emulation.ts';
 import type { AffineMap } from './fan.ts';
 
 type Two = tf.Tensor2D;
@@ -148,7 +149,7 @@ const CASES: readonly Case[] = [
 const nameOf = ({ T, D, H, maps, packed }: Case): string =>
   `[${T}, ${D}] → heads of ${H}, ${JSON.stringify(maps)}${packed ? ', bfloat16' : ''}`;
 
-onEveryBackend(() => {
+function compareAll(): void {
   describe.each(CASES.map((c) => [nameOf(c), c] as const))(
     'maps of %s',
     (what, { T, D, H, turned, maps: cases, packed }) => {
@@ -193,6 +194,17 @@ onEveryBackend(() => {
       });
     },
   );
+
+}
+
+onEveryBackend((backend) => {
+  describe('as it is', compareAll);
+  // A GPU that is emulated has shaders of its own; those of a real one are tested there as well.
+  describe.runIf(backend === 'webgpu')('as the other kind of GPU', () => {
+    beforeAll(() => chooseAsIfEmulated(!isEmulated()));
+    afterAll(() => chooseAsIfEmulated(null));
+    compareAll();
+  });
 
   test('attention reads queries, keys and values from one tensor', async () => {
     for (const { N, K, H, causal } of [

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { planOf } from '../linear/linear.webgpu.ts';
-import { COLUMNS, type Variant as LinearVariant, SIDE } from '../linear/linear-shaders.ts';
+import { blockOf, type Plan } from '../linear/linear-shaders.ts';
 import { constant, run } from '../webgpu/run.ts';
 import {
   type AffineMap,
@@ -26,7 +26,7 @@ export function webgpuHeads(inputs: HeadsInputs, attrs: HeadsAttrs): tf.Tensor2D
   const firsts = [0];
   for (const { weight } of maps) firsts.push(firsts[firsts.length - 1] + weight.outSize);
   const outputs = firsts[maps.length];
-  const plan = planOf(rows, outputs);
+  const plan = planOf(rows, outputs, true);
   const bias = maps.some((map) => map.bias);
   const stack = bias || maps.some(({ lora }) => lora.length > 0) ? stackOf(maps) : null;
   return run({
@@ -64,7 +64,7 @@ export function webgpuGated(inputs: GatedInputs): tf.Tensor2D {
   const [rows, width] = x.shape;
   const outputs = gate.weight.outSize;
   if (!fits({ maps, rows, outputs })) return composedGated(inputs);
-  const plan = planOf(rows, 2 * outputs);
+  const plan = planOf(rows, 2 * outputs, true);
   const nothing = constant(new Int32Array(4));
   return run({
     shader: fanShader({ plan, kind: 'gated', maps: 2, ...wordsOf(maps) }),
@@ -106,7 +106,7 @@ function lowsOf(maps: readonly AffineMap[]): Record<string, number> {
   return { ...each('low', maps, (_, i) => before[i]), ...each('lows', maps, (_, i) => lows[i]) };
 }
 
-function gridOf(plan: LinearVariant['plan'], rows: number, pairs: number): readonly [number, number] {
-  const [columns, tall] = plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+function gridOf(plan: Plan, rows: number, pairs: number): readonly [number, number] {
+  const [columns, tall] = blockOf(plan);
   return [Math.ceil((2 * pairs) / columns), Math.ceil(rows / tall)];
 }

@@ -1,16 +1,9 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
+import { isEmulated } from '../webgpu/emulation.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';
-import {
-  COLUMNS,
-  DEEP,
-  Flag,
-  linearShader,
-  SIDE,
-  type Variant,
-  type WeightLayout,
-} from './linear-shaders.ts';
+import { blockOf, DEEP, Flag, linearShader, type Plan, SIDE, type WeightLayout } from './linear-shaders.ts';
 import type { Matrix } from './matrix.ts';
 import { foursOf, isRows } from './webgpu-store.ts';
 
@@ -55,10 +48,11 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const loraB = term && stored(term.b);
   const { layout, parts } = stored(weight);
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
-  const plan = planOf(rows, outputs); // one for all parts: another would add up in another order
-  const side = plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+  const fourByFour = x.shape[1] % 4 === 0;
+  const plan = planOf(rows, outputs, fourByFour); // one for all parts: another would add up in another order
+  const side = blockOf(plan);
   const fours = foursOf(weight.inSize);
-  const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
+  const split = plan.kind === 'tiles' ? DEEP * Math.ceil(fours / DEEP) : fours;
   const lowFours = term ? foursOf(term.a.outSize) : 0;
   const nothing = constant(new Int32Array(4)); // something must be bound where nothing is read
   const flags =
@@ -70,7 +64,7 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
         plan,
         weight: layout,
         lora: loraB ? loraB.layout : layout,
-        fours: x.shape[1] % 4 === 0,
+        fours: fourByFour,
       }),
       inputs: {
         x,
@@ -122,11 +116,15 @@ const ROWS_TOGETHER = 4;
 const LARGE_TILE = 8;
 const SMALL_TILE = 4;
 const ENOUGH_WORKGROUPS = 32;
+const MOST_A_LANE = 32; // rows, of two columns: more sums than registers, and still the quickest
+const FEW_A_LANE = 16;
 
-/** How a product of so many rows and columns is shared out. */
-export function planOf(rows: number, outputs: number): Variant['plan'] {
+/** How a product of so many rows and columns is shared out. `fours`: x is read in fours. */
+export function planOf(rows: number, outputs: number, fours: boolean): Plan {
   if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
     return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
+  if (fours && isEmulated())
+    return { kind: 'columns', rows: rows > FEW_A_LANE ? MOST_A_LANE : FEW_A_LANE };
   const side = SIDE * LARGE_TILE;
   const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
   return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
