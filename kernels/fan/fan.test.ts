@@ -194,7 +194,6 @@ function compareAll(): void {
       });
     },
   );
-
 }
 
 onEveryBackend((backend) => {

@@ -123,8 +123,7 @@ const FEW_A_LANE = 16;
 export function planOf(rows: number, outputs: number, fours: boolean): Plan {
   if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
     return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
-  if (fours && isEmulated())
-    return { kind: 'columns', rows: rows > FEW_A_LANE ? MOST_A_LANE : FEW_A_LANE };
+  if (fours && isEmulated()) return { kind: 'columns', rows: rows > FEW_A_LANE ? MOST_A_LANE : FEW_A_LANE };
   const side = SIDE * LARGE_TILE;
   const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
   return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };
