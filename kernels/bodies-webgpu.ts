@@ -1,9 +1,12 @@
-import { webgpuAttention } from './attention/attention.webgpu.ts';
+import { webgpuAttention, webgpuJoinedAttention } from './attention/attention.webgpu.ts';
+import { webgpuGated, webgpuHeads } from './fan/fan.webgpu.ts';
+import { fits } from './fan/fits.ts';
+import { webgpuNormLow } from './fan/norm-low.webgpu.ts';
 import { webgpuLinear } from './linear/linear.webgpu.ts';
 import { registerMatrixStore } from './linear/matrix-store.ts';
 import { webgpuStore } from './linear/webgpu-store.ts';
 import { webgpuL2Normalize, webgpuMeanPool } from './pool/pool.webgpu.ts';
-import { registerBody } from './registry.ts';
+import { registerBody, registerFusion } from './registry.ts';
 import { webgpuRmsNorm } from './rms-norm/rms-norm.webgpu.ts';
 import { webgpuRope } from './rope/rope.webgpu.ts';
 import { webgpuSwiglu } from './swiglu/swiglu.webgpu.ts';
@@ -14,6 +17,11 @@ export function registerWebgpuBodies(): void {
   const { device } = webgpuBackend();
   registerBody('Linear', 'webgpu', webgpuLinear);
   registerBody('Attention', 'webgpu', webgpuAttention);
+  registerBody('JoinedAttention', 'webgpu', webgpuJoinedAttention);
+  registerBody('NormLow', 'webgpu', webgpuNormLow);
+  registerBody('Heads', 'webgpu', webgpuHeads);
+  registerBody('Gated', 'webgpu', webgpuGated);
+  registerFusion('Fan', 'webgpu', fits);
   registerBody('RmsNorm', 'webgpu', webgpuRmsNorm);
   registerBody('Rope', 'webgpu', webgpuRope);
   registerBody('Swiglu', 'webgpu', webgpuSwiglu);

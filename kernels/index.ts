@@ -1,9 +1,20 @@
-export { attention } from './attention/attention.ts';
+export { attention, joinedAttention } from './attention/attention.ts';
 export { blockRows, SCORES_AT_ONCE } from './attention/score-blocks.ts';
 export { type CuSeqlens, cumulate, runsOf } from './attention/segments.ts';
 export { dims } from './dims.ts';
 export { type EmbeddingTable, embed, hostTable, tensorTable } from './embedding/embedding.ts';
 export { loraTable } from './embedding/lora-table.ts';
+export {
+  type AffineMap,
+  fansOut,
+  type GatedInputs,
+  gated,
+  type HeadsInputs,
+  heads,
+  type NormLowInputs,
+  normLow,
+  widthOf,
+} from './fan/fan.ts';
 export { gelu } from './gelu/gelu.ts';
 export { registerGradients } from './gradients/register.ts';
 export { withGradient } from './gradients/with-gradient.ts';

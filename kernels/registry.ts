@@ -71,6 +71,20 @@ export function registerBody<I, A>(name: string, backend: string, body: Body<I, 
   bodies.set(`${name}/${backend}`, body);
 }
 
+const fusions = new Map<string, unknown>();
+
+/** Says which cases of a group of ops a backend has bodies for that are worth another way of calling them. */
+export function registerFusion<I>(name: string, backend: string, fits: (inputs: I) => boolean): void {
+  fusions.set(`${name}/${backend}`, fits);
+}
+
+/** Whether a layer should call that group: the backend has it, it fits, and no gradient is taken, which would undo it. */
+export function runsFused<I>(name: string, inputs: I): boolean {
+  if (composedOnly.depth > 0 || tapeIsOn()) return false;
+  const fits = fusions.get(`${name}/${tf.getBackend()}`) as ((inputs: I) => boolean) | undefined;
+  return fits?.(inputs) ?? false;
+}
+
 /** Names of the ops that have a body of their own on this backend. */
 export const bodiesOn = (backend: string): readonly string[] =>
   [...bodies.keys()].filter((k) => k.endsWith(`/${backend}`)).map((k) => k.slice(0, k.lastIndexOf('/')));

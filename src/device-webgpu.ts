@@ -1,4 +1,5 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { dropOldStacks } from '../kernels/fan/stack.webgpu.ts';
 import { BufferPool, type StockPool } from '../kernels/webgpu/buffer-pool.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
 import { noteOffers, offersFrom } from '../kernels/webgpu/offers.ts';
@@ -150,6 +151,7 @@ export const KEPT_BYTES = 256 * 2 ** 20;
 export function trimBufferPool(most = 0): void {
   if (!running || !starting) return;
   submit(running); // recorded work may still read a buffer that is already free
+  dropOldStacks(running.device);
   const pool = running.bufferManager as unknown as BufferPool;
   endPass(running.device, pool.trim(most));
 }

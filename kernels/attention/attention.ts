@@ -89,6 +89,18 @@ function attendRun(
   return headsLast(all, S, L, N, H);
 }
 
+/** Queries, keys and values side by side.   [T, (N + 2K)·H] */
+export type JoinedInputs = { readonly qkv: tf.Tensor2D };
+
+export function composedJoinedAttention({ qkv }: JoinedInputs, attrs: AttentionAttrs): tf.Tensor2D {
+  const { heads: N, kvHeads: K } = attrs;
+  const H = qkv.shape[1] / (N + 2 * K);
+  const [q, k, v] = tf.split<tf.Tensor2D>(qkv, [N * H, K * H, K * H], 1);
+  return composedAttention({ q, k, v }, attrs);
+}
+
+const runJoined = defineKernel<JoinedInputs, AttentionAttrs>('JoinedAttention', composedJoinedAttention);
+
 const run = defineKernel<AttentionInputs, AttentionAttrs>('Attention', composedAttention);
 
 /** The same as one node on the tape. */
@@ -103,17 +115,34 @@ const runOnTape = defineKernel<AttentionInputs & { readonly qkv: tf.Tensor2D }, 
  * q: [T, N·H], k, v: [T, K·H], cuSeqlens: [S+1] ends → [T, N·H].   Query head n reads key head ⌊n / (N/K)⌋.
  */
 export function attention(inputs: AttentionInputs, attrs: AttentionAttrs): tf.Tensor2D {
-  const { heads, kvHeads, cuSeqlens } = attrs;
+  const { heads, kvHeads } = attrs;
   const { T, NH } = dims(inputs.q, 'T NH');
   const KH = (NH / heads) * kvHeads;
   dims(inputs.k, 'T KH', { T, KH });
   dims(inputs.v, 'T KH', { T, KH });
+  checkAttrs(attrs, T);
+  if (!tapeIsOn()) return run(inputs, attrs) as tf.Tensor2D;
+  const qkv = tf.concat([inputs.q, inputs.k, inputs.v], 1);
+  return runOnTape({ ...inputs, qkv }, attrs) as tf.Tensor2D;
+}
+
+/**
+ * The same on one tensor.   qkv: [T, (N + 2K)·H], cuSeqlens: [S+1] ends → [T, N·H]
+ * @throws InputError for heads or segments that do not fit it
+ */
+export function joinedAttention(qkv: tf.Tensor2D, attrs: AttentionAttrs): tf.Tensor2D {
+  const { T, W } = dims(qkv, 'T W');
+  const all = attrs.heads + 2 * attrs.kvHeads;
+  if (W % all !== 0)
+    throw new InputError(`${all} heads of queries, keys and values cannot share ${W} columns`);
+  checkAttrs(attrs, T);
+  return runJoined({ qkv }, attrs) as tf.Tensor2D;
+}
+
+function checkAttrs({ heads, kvHeads, cuSeqlens }: AttentionAttrs, T: number): void {
   if (heads % kvHeads !== 0)
     throw new InputError(`${heads} query heads cannot share ${kvHeads} key heads evenly`);
   if (cuSeqlens[0] !== 0 || cuSeqlens[cuSeqlens.length - 1] !== T) {
     throw new InputError(`cuSeqlens must run from 0 to the ${T} rows, got [${cuSeqlens.join(', ')}]`);
   }
-  if (!tapeIsOn()) return run(inputs, attrs) as tf.Tensor2D;
-  const qkv = tf.concat([inputs.q, inputs.k, inputs.v], 1);
-  return runOnTape({ ...inputs, qkv }, attrs) as tf.Tensor2D;
 }

@@ -3,8 +3,14 @@ import { webgpuBackend } from '../webgpu/backend.ts';
 import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
-import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
-import { type AttentionAttrs, type AttentionInputs, composedAttention } from './attention.ts';
+import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import {
+  type AttentionAttrs,
+  type AttentionInputs,
+  composedAttention,
+  composedJoinedAttention,
+  type JoinedInputs,
+} from './attention.ts';
 import type { CuSeqlens } from './segments.ts';
 import { type SoftmaxCode, subgroupSoftmax, walkedSoftmax } from './softmax-code.ts';
 
@@ -27,11 +33,27 @@ export function webgpuAttention(inputs: AttentionInputs, attrs: AttentionAttrs):
   if (H % 4 !== 0 || H > LARGEST_HEAD) return composedAttention(inputs, attrs);
   const tiles = tilesOf(cuSeqlens);
   return run({
-    shader: attentionShader({ fours: H / 4, causal, subgroups: withSubgroups() }),
+    shader: attentionShader({ fours: H / 4, causal, joined: false, subgroups: withSubgroups() }),
     inputs: { q, k, v, tiles: constant(tiles) },
     uniforms: { heads, kvHeads, scale: 1 / Math.sqrt(H) },
     workgroups: [tiles.length / 4, heads],
     output: q.shape,
+  });
+}
+
+/** The same, with queries, keys and values read from one tensor. */
+export function webgpuJoinedAttention(inputs: JoinedInputs, attrs: AttentionAttrs): tf.Tensor2D {
+  const { heads, kvHeads, cuSeqlens, causal } = attrs;
+  const [T, width] = inputs.qkv.shape;
+  const H = width / (heads + 2 * kvHeads);
+  if (H % 4 !== 0 || H > LARGEST_HEAD) return composedJoinedAttention(inputs, attrs);
+  const tiles = tilesOf(cuSeqlens);
+  return run({
+    shader: attentionShader({ fours: H / 4, causal, joined: true, subgroups: withSubgroups() }),
+    inputs: { qkv: inputs.qkv, tiles: constant(tiles) },
+    uniforms: { heads, kvHeads, scale: 1 / Math.sqrt(H) },
+    workgroups: [tiles.length / 4, heads],
+    output: [T, heads * H],
   });
 }
 
@@ -51,26 +73,46 @@ function withSubgroups(): boolean {
   return subgroups !== null && subgroups.least >= SIDE && kernelSettings().prefer !== 'plain';
 }
 
-type Variant = { readonly fours: number; readonly causal: boolean; readonly subgroups: boolean };
+type Variant = {
+  readonly fours: number;
+  readonly causal: boolean;
+  readonly joined: boolean;
+  readonly subgroups: boolean;
+};
 
-const attentionShader = shaderFamily<
-  Variant,
-  Shader<'q' | 'k' | 'v' | 'tiles', 'heads' | 'kvHeads' | 'scale'>
->(
+const attentionShader = shaderFamily<Variant, Shader<string, 'heads' | 'kvHeads' | 'scale'>>(
   (variant) => JSON.stringify(variant),
   (variant) => ({
     name: variant.subgroups ? 'Attention (subgroups)' : 'Attention',
     directives: softmaxOf(variant).directives,
-    inputs: { q: 'vec4<f32>', k: 'vec4<f32>', v: 'vec4<f32>', tiles: 'vec4<i32>' },
+    inputs: inputsOf(variant),
     output: 'vec4<f32>',
     uniforms: { heads: 'u32', kvHeads: 'u32', scale: 'f32' },
-    code: codeOf(variant),
+    code: sourceCode(variant) + codeOf(variant),
   }),
 );
 
 function softmaxOf({ fours, causal, subgroups }: Variant): SoftmaxCode {
   const tile = { rows: ROWS, keys: KEYS, side: SIDE, columns: Math.ceil(fours / SIDE), causal };
   return subgroups ? subgroupSoftmax(tile) : walkedSoftmax(tile);
+}
+
+const inputsOf = ({ joined }: Variant): Readonly<Record<string, Element>> =>
+  joined
+    ? { qkv: 'vec4<f32>', tiles: 'vec4<i32>' }
+    : { q: 'vec4<f32>', k: 'vec4<f32>', v: 'vec4<f32>', tiles: 'vec4<i32>' };
+
+/** Four values of a head's row, from three tensors or from [q k v] side by side. */
+function sourceCode({ fours, joined }: Variant): string {
+  const from = (name: string, heads: string, before: string) => `
+fn ${name}At(row : u32, head : u32, c : u32) -> vec4<f32> {
+  return ${joined ? `qkv[(row * (u.heads + 2u * u.kvHeads) + ${before} + head) * ${fours}u + c]` : `${name}[(row * ${heads} + head) * ${fours}u + c]`};
+}`;
+  return [
+    from('q', 'u.heads', '0u'),
+    from('k', 'u.kvHeads', 'u.heads'),
+    from('v', 'u.kvHeads', 'u.heads + u.kvHeads'),
+  ].join('');
 }
 
 /** Lane (tx, ty) has the scores of rows ty + 8i and keys tx + 8j, and of the result the same rows and the fours tx + 8c. */
@@ -111,10 +153,10 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
         left[at] = vec4<f32>();
         right[at] = vec4<f32>();
         if (c < ${fours}u && row < tile.y) {
-          left[at] = u.scale * q[((tile.x + row) * u.heads + head) * ${fours}u + c];
+          left[at] = u.scale * qAt(tile.x + row, head, c);
         }
         if (c < ${fours}u && first + row < end) {
-          right[at] = k[((first + row) * u.kvHeads + kvHead) * ${fours}u + c];
+          right[at] = kAt(first + row, kvHead, c);
         }
       }
       workgroupBarrier();
@@ -131,7 +173,7 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
       for (var i = lane; i < ${SLICE * fours}u; i += ${LANES}u) {
         let key = first + some + i / ${fours}u;
         right[i] = vec4<f32>();
-        if (key < end) { right[i] = v[(key * u.kvHeads + kvHead) * ${fours}u + i % ${fours}u]; }
+        if (key < end) { right[i] = vAt(key, kvHead, i % ${fours}u); }
       }
       workgroupBarrier();
       for (var j = 0u; j < ${SLICE}u; j++) {

@@ -1,12 +1,19 @@
 import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { COLUMNS_A_LANE, columnsCode } from './columns-code.ts';
 import { elementOf, readFours, type WeightLayout } from './weight-layouts.ts';
+
+/**
+ * How the work is shared out. `rows`: a few rows of x, or a few outputs, each workgroup adds up long dot products. `tiles`: a block
+ * of outputs each. `columns`: whole columns of so many rows for each lane, on a GPU that is emulated.
+ */
+export type Plan =
+  | { readonly kind: 'rows'; readonly rows: number }
+  | { readonly kind: 'tiles'; readonly per: number }
+  | { readonly kind: 'columns'; readonly rows: number };
 
 /** What is written into a shader of the product. All else is a uniform. */
 export type Variant = {
-  /** `rows`: a few rows of x, or a few outputs, each workgroup adds up long dot products. `tiles`: a block of outputs each. */
-  readonly plan:
-    | { readonly kind: 'rows'; readonly rows: number }
-    | { readonly kind: 'tiles'; readonly per: number };
+  readonly plan: Plan;
   readonly weight: WeightLayout;
   /** Layout of the low-rank term's B. Without such a term: any. */
   readonly lora: WeightLayout;
@@ -67,12 +74,7 @@ export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
       scale: 'f32',
       flags: 'u32',
     },
-    code: [
-      inputCode(v),
-      weightCode(v),
-      leaveCode,
-      v.plan.kind === 'rows' ? rowsCode(v.plan.rows) : tilesCode(v.plan.per),
-    ].join('\n'),
+    code: [inputCode(v), weightCode(v), leaveCode, FOURS, mainCode(v.plan)].join('\n'),
   }),
 );
 
@@ -122,6 +124,34 @@ fn leave(m : u32, n : u32, sum : f32) {
 export const LANES = 64; // of a workgroup, in both plans
 export const COLUMNS = 4; // outputs of a workgroup in the `rows` plan
 
+function mainCode(plan: Plan): string {
+  if (plan.kind === 'rows') return rowsCode(plan.rows);
+  if (plan.kind === 'tiles') return tilesCode(plan.per);
+  return columnsCode(plan.rows, {
+    columns: `let n = group.x * ${COLUMNS_A_LANE * LANES}u + lane; let o = n + ${LANES}u;`,
+    stretches: [
+      {
+        fours: 'u.fours',
+        input: (m) => `x[${m} * u.fours + c]`,
+        weights: ['weightAt(n, c)', 'weightAt(o, c)'],
+      },
+      {
+        fours: 'u.lowFours',
+        input: (m) => `low[${m} * u.lowFours + c]`,
+        weights: ['weightAt(n, u.split + c)', 'weightAt(o, u.split + c)'],
+      },
+    ],
+    leave: 'leave(m, n, one); leave(m, o, two);',
+  });
+}
+
+/** Columns and rows that a workgroup makes. */
+export const blockOf = (plan: Plan): readonly [columns: number, rows: number] => {
+  if (plan.kind === 'rows') return [COLUMNS, plan.rows];
+  if (plan.kind === 'tiles') return [SIDE * plan.per, SIDE * plan.per];
+  return [COLUMNS_A_LANE * LANES, plan.rows];
+};
+
 /** Lanes stride over the columns: s0, s1, … are the sums of a lane, row by row. */
 export function longSums(rows: number): string {
   const columns = count(COLUMNS);
@@ -146,7 +176,6 @@ function rowsCode(rows: number): string {
   const sums = rows * COLUMNS;
   return `
 var<workgroup> sums : array<f32, ${LANES * sums}>;
-${FOURS}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_index) lane : u32) {
   ${longSums(rows)}
@@ -177,7 +206,6 @@ function tilesCode(per: number): string {
   return `
 var<workgroup> inputs : array<vec4<f32>, ${side * DEEP}>;
 var<workgroup> weights : array<vec4<f32>, ${side * DEEP}>;
-${FOURS}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_index) lane : u32) {
   let tx = lane % ${SIDE}u;
@@ -206,6 +234,7 @@ fn main(@builtin(workgroup_id) group : vec3<u32>, @builtin(local_invocation_inde
 }`;
 }
 
+/** WGSL: `fours(a, w, sum)`, four products added to a sum, in their order. */
 export const FOURS = `
 fn fours(a : vec4<f32>, w : vec4<f32>, sum : f32) -> f32 {
   return fma(a.w, w.w, fma(a.z, w.z, fma(a.y, w.y, fma(a.x, w.x, sum))));

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gpuIdle } from '../../src/device-webgpu.ts';
 import { gpuRowBytes } from '../../src/gpu-plan.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
@@ -9,6 +9,7 @@ import { checkGpu } from '../../test/support/gpu.ts';
 import { widenInto } from '../../weights/dtypes.ts';
 import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
 import { decodeRows, encodeRows, quantRowBytes } from '../../weights/quantization.ts';
+import { chooseAsIfEmulated } from '../webgpu/emulation.ts';
 import { linear } from './linear.ts';
 import { float32Matrix, type Matrix } from './matrix.ts';
 import { isQuantized, matrixStore, type RawMatrix } from './matrix-store.ts';
@@ -160,8 +161,18 @@ async function check({
   sameBits(await compute(asColumns), 'columns');
 }
 
-describe.skipIf(!BACKENDS.includes('webgpu'))('linear on webgpu', { timeout: 300_000 }, () => {
-  beforeAll(() => startBackend('webgpu'));
+const KINDS = [
+  ['a GPU', false],
+  ['an emulated GPU', true],
+] as const;
+const there = BACKENDS.includes('webgpu');
+
+describe.skipIf(!there).each(KINDS)('linear on webgpu, as for %s', { timeout: 300_000 }, (_, emulated) => {
+  beforeAll(async () => {
+    await startBackend('webgpu');
+    chooseAsIfEmulated(emulated);
+  });
+  afterAll(() => chooseAsIfEmulated(null));
   afterEach(async () => {
     await gpuIdle();
     await checkGpu();

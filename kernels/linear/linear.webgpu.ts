@@ -54,12 +54,14 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
   const loraB = term && stored(term.b);
   const { layout, parts } = stored(weight);
   const y = emptyTensor<tf.Tensor2D>(webgpuBackend(), [rows, outputs]);
-  const possible = possibleHere(rows, outputs); // one for all parts: another would add up in another order
+  const fourByFour = x.shape[1] % 4 === 0;
+  const settings = kernelSettings();
+  const possible = possibleHere(rows, outputs, fourByFour); // one for all parts: another would add up in another order
   const { plan, matrixPlan } = possible;
-  const way = chooseWay(possible, kernelSettings());
+  const way = chooseWay(possible, settings);
   const side = sideOf(possible, way);
   const fours = foursOf(weight.inSize);
-  const split = plan.kind === 'rows' ? fours : DEEP * Math.ceil(fours / DEEP);
+  const split = plan.kind === 'tiles' ? DEEP * Math.ceil(fours / DEEP) : fours;
   const lowFours = term ? foursOf(term.a.outSize) : 0;
   const nothing = constant(new Int32Array(4)); // something must be bound where nothing is read
   const flags =
@@ -68,7 +70,7 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
     plan,
     weight: layout,
     lora: loraB ? loraB.layout : layout,
-    fours: x.shape[1] % 4 === 0,
+    fours: fourByFour,
   };
   const uniforms = {
     rows,

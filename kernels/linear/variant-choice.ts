@@ -1,7 +1,8 @@
 import { webgpuBackend } from '../webgpu/backend.ts';
+import { isEmulated } from '../webgpu/emulation.ts';
 import { type Offers, offersOf } from '../webgpu/offers.ts';
-import type { KernelSettings, Way } from '../webgpu/settings.ts';
-import { COLUMNS, SIDE, type Variant } from './linear-shaders.ts';
+import { type KernelSettings, kernelSettings, type Way } from '../webgpu/settings.ts';
+import { blockOf, type Plan, SIDE, type Variant } from './linear-shaders.ts';
 import { MATRIX_COLUMNS, type MatrixPlan, matrixPlanOf } from './matrix-tiles.ts';
 
 /**
@@ -28,6 +29,7 @@ export type Possible = {
 
 /** `plain` is always possible; the others where plan, device and settings allow them. */
 export function waysOf({ plan, offers, matrixPlan }: Possible, { half }: KernelSettings): readonly Way[] {
+  if (plan.kind === 'columns') return ['plain'];
   if (plan.kind === 'rows') return offers.subgroups ? ['subgroups', 'plain'] : ['plain'];
   if (!half || !offers.half) return ['plain'];
   return matrixPlan ? ['matrix', 'half', 'plain'] : ['half', 'plain'];
@@ -41,11 +43,11 @@ export function chooseWay(possible: Possible, settings: KernelSettings): Way {
   return line?.ways.find((way) => ways.includes(way)) ?? 'plain';
 }
 
-/** What may become of a product [rows, …] → [rows, outputs] on the GPU that computes. */
-export function possibleHere(rows: number, outputs: number): Possible {
+/** What may become of a product [rows, …] → [rows, outputs] on the GPU that computes. `fours`: x is read in fours. */
+export function possibleHere(rows: number, outputs: number, fours = false): Possible {
   const { device } = webgpuBackend();
   const offers = offersOf(device);
-  const plan = planOf(rows, outputs);
+  const plan = planOf(rows, outputs, fours && !kernelSettings().half); // half precision has tiles only
   const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, device.limits) : null;
   return { plan, rows, offers, matrixPlan };
 }
@@ -53,7 +55,7 @@ export function possibleHere(rows: number, outputs: number): Possible {
 /** Outputs and rows of a workgroup. */
 export function sideOf({ plan, matrixPlan }: Possible, way: Way): readonly [outputs: number, rows: number] {
   if (way === 'matrix' && matrixPlan) return [MATRIX_COLUMNS, matrixPlan.rows];
-  return plan.kind === 'rows' ? [COLUMNS, plan.rows] : [SIDE * plan.per, SIDE * plan.per];
+  return blockOf(plan);
 }
 
 const FEW_ROWS = 8;
@@ -62,10 +64,14 @@ const ROWS_TOGETHER = 4;
 const LARGE_TILE = 8;
 const SMALL_TILE = 4;
 const ENOUGH_WORKGROUPS = 32;
+const MOST_A_LANE = 32; // rows, of two columns: more sums than registers, and still the quickest
+const FEW_A_LANE = 16;
 
-function planOf(rows: number, outputs: number): Variant['plan'] {
+/** How a product of so many rows and columns is shared out. `fours`: x is read in fours. */
+export function planOf(rows: number, outputs: number, fours: boolean): Plan {
   if (rows <= FEW_ROWS || outputs <= FEW_OUTPUTS)
     return { kind: 'rows', rows: rows === 1 ? 1 : ROWS_TOGETHER };
+  if (fours && isEmulated()) return { kind: 'columns', rows: rows > FEW_A_LANE ? MOST_A_LANE : FEW_A_LANE };
   const side = SIDE * LARGE_TILE;
   const large = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_WORKGROUPS;
   return { kind: 'tiles', per: rows > side / 2 && large ? LARGE_TILE : SMALL_TILE };

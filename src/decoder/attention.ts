@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ops from '../../kernels/index.ts';
 import { type Linear, linear, linearSpec } from '../layers/linear.ts';
+import { fusedAttention, type Unnormed } from '../layers/normed-attention.ts';
+import { rmsNorm } from '../layers/rms-norm.ts';
 import type { Rotary } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 import type { DecoderConfig } from '../model-config.ts';
@@ -39,5 +41,23 @@ export function selfAttention(
     const v = linear(p.vProj, x); //                              [T, K·H]
     const mixed = ops.attention({ q, k, v }, { heads, kvHeads, cuSeqlens, causal: true }); // [T, N·H]
     return linear(p.oProj, mixed, { residual }); //                                              [T, D]
+  });
+}
+
+/** The same with the norm before it, on the stream that it reads: x + selfAttention(norm(x)).   x: [T, D] → [T, D] */
+export function normedSelfAttention(
+  p: SelfAttention,
+  from: Unnormed,
+  rotary: Rotary,
+  config: DecoderConfig,
+  cuSeqlens: ops.CuSeqlens,
+): tf.Tensor2D {
+  return tf.tidy('normedSelfAttention', () => {
+    const { x, norm, eps } = from;
+    const { numAttentionHeads: heads, numKeyValueHeads: kvHeads } = config;
+    const attrs = { heads, kvHeads, cuSeqlens, causal: true };
+    const mixed = fusedAttention(from, [p.qProj, p.kProj, p.vProj], rotary, attrs);
+    if (mixed) return linear(p.oProj, mixed, { residual: x });
+    return selfAttention(p, rmsNorm(norm, x, eps), rotary, config, cuSeqlens, x);
   });
 }

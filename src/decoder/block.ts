@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CuSeqlens } from '../../kernels/index.ts';
-import { type Mlp, mlp, mlpSpec } from '../layers/mlp.ts';
-import { type RmsNorm, rmsNorm, rmsNormSpec } from '../layers/rms-norm.ts';
+import { type Mlp, mlpSpec, normedMlp } from '../layers/mlp.ts';
+import { type RmsNorm, rmsNormSpec } from '../layers/rms-norm.ts';
 import type { Rotary } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 import type { DecoderConfig } from '../model-config.ts';
-import { type SelfAttention, selfAttention, selfAttentionSpec } from './attention.ts';
+import { normedSelfAttention, type SelfAttention, selfAttentionSpec } from './attention.ts';
 
 export type DecoderBlock = {
   readonly inputLayernorm: RmsNorm;
@@ -30,8 +30,14 @@ export function decoderBlock(
   cuSeqlens: CuSeqlens,
 ): tf.Tensor2D {
   return tf.tidy('decoderBlock', () => {
-    const normed = rmsNorm(p.inputLayernorm, x, config.rmsNormEps);
-    const mixed = selfAttention(p.selfAttn, normed, rotary, config, cuSeqlens, x);
-    return mlp(p.mlp, rmsNorm(p.postAttentionLayernorm, mixed, config.rmsNormEps), mixed);
+    const eps = config.rmsNormEps;
+    const mixed = normedSelfAttention(
+      p.selfAttn,
+      { x, norm: p.inputLayernorm, eps },
+      rotary,
+      config,
+      cuSeqlens,
+    );
+    return normedMlp(p.mlp, { x: mixed, norm: p.postAttentionLayernorm, eps });
   });
 }

@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import * as ops from '../../kernels/index.ts';
 import { type Linear, linear, linearSpec } from './linear.ts';
+import type { Unnormed } from './normed-attention.ts';
+import { rmsNorm } from './rms-norm.ts';
 import type { SpecOf } from './spec.ts';
 
 export type Mlp = { readonly gateProj: Linear; readonly upProj: Linear; readonly downProj: Linear };
@@ -14,22 +17,34 @@ export const mlpSpec = (key: string, D: number, F: number, bias: boolean): SpecO
 export const ROWS_AT_ONCE = 4096;
 
 /** SwiGLU feed-forward on a residual stream: residual + down(silu(gate x) ⊙ up x).   x, residual: [T, D] → [T, D] */
-export function mlp(p: Mlp, x: tf.Tensor2D, residual: tf.Tensor2D): tf.Tensor2D {
-  const [T, D] = x.shape;
-  if (T <= ROWS_AT_ONCE) return feedForward(p, x, residual);
+export const mlp = (p: Mlp, x: tf.Tensor2D, residual: tf.Tensor2D): tf.Tensor2D =>
+  inParts([x, residual], (rows, added) => {
+    const inner = linear(p.upProj, rows, { gate: linear(p.gateProj, rows) }); // [T, F]
+    return linear(p.downProj, inner, { residual: added }); //                    [T, D]
+  });
+
+/** The same with the norm before it, on the stream that it reads: x + mlp(norm(x)).   x: [T, D] → [T, D] */
+export function normedMlp(p: Mlp, { x, norm, eps }: Unnormed): tf.Tensor2D {
+  const { gateProj: gate, upProj: up } = p;
+  const rows = Math.min(x.shape[0], ROWS_AT_ONCE);
+  if (!ops.fansOut({ maps: [gate, up], rows, outputs: up.weight.outSize }))
+    return tf.tidy(() => mlp(p, rmsNorm(norm, x, eps), x));
+  return inParts([x], (part) => {
+    const rows = ops.normLow({ x: part, weight: norm, maps: [gate, up] }, { eps }); // [T, D + ΣR]
+    return linear(p.downProj, ops.gated({ rows, gate, up }), { residual: part }); //    [T, D]
+  });
+}
+
+/** `f` of streams [T, D], so many rows at a time that what it makes stays small.   → [T, D] */
+function inParts(streams: readonly tf.Tensor2D[], f: (...parts: tf.Tensor2D[]) => tf.Tensor2D): tf.Tensor2D {
+  const [T, D] = streams[0].shape;
+  if (T <= ROWS_AT_ONCE) return tf.tidy(() => f(...streams));
   return tf.tidy('mlp', () => {
     const parts: tf.Tensor2D[] = [];
     for (let begin = 0; begin < T; begin += ROWS_AT_ONCE) {
       const rows = Math.min(ROWS_AT_ONCE, T - begin);
-      const part = (t: tf.Tensor2D) => tf.slice(t, [begin, 0], [rows, D]);
-      parts.push(tf.tidy(() => feedForward(p, part(x), part(residual))));
+      parts.push(tf.tidy(() => f(...streams.map((t) => tf.slice(t, [begin, 0], [rows, D])))));
     }
     return tf.concat(parts, 0);
   });
 }
-
-const feedForward = (p: Mlp, x: tf.Tensor2D, residual: tf.Tensor2D): tf.Tensor2D =>
-  tf.tidy(() => {
-    const inner = linear(p.upProj, x, { gate: linear(p.gateProj, x) }); // [T, F]
-    return linear(p.downProj, inner, { residual }); //                      [T, D]
-  });

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ops from '../../kernels/index.ts';
 import { type Linear, linear, linearSpec } from '../layers/linear.ts';
+import { fusedAttention, type Unnormed } from '../layers/normed-attention.ts';
+import { rmsNorm } from '../layers/rms-norm.ts';
 import type { Rotary } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 
@@ -26,5 +28,20 @@ export function visionAttention(
       { heads, kvHeads: heads, cuSeqlens, causal: false },
     );
     return linear(p.proj, mixed, { residual }); //                           [P, C]
+  });
+}
+
+/** The same with the norm before it, on the stream that it reads: x + visionAttention(norm(x)).   x: [P, C] → [P, C] */
+export function normedVisionAttention(
+  p: VisionAttention,
+  from: Unnormed,
+  rotary: Rotary,
+  attrs: { heads: number; cuSeqlens: ops.CuSeqlens },
+): tf.Tensor2D {
+  return tf.tidy('normedVisionAttention', () => {
+    const { x, norm, eps } = from;
+    const mixed = fusedAttention(from, [p.qkv], rotary, { ...attrs, kvHeads: attrs.heads, causal: false });
+    if (mixed) return linear(p.proj, mixed, { residual: x });
+    return visionAttention(p, rmsNorm(norm, x, eps), rotary, attrs, x);
   });
 }

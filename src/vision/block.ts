@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { CuSeqlens } from '../../kernels/index.ts';
-import { type Mlp, mlp, mlpSpec } from '../layers/mlp.ts';
-import { type RmsNorm, rmsNorm, rmsNormSpec } from '../layers/rms-norm.ts';
+import { type Mlp, mlpSpec, normedMlp } from '../layers/mlp.ts';
+import { type RmsNorm, rmsNormSpec } from '../layers/rms-norm.ts';
 import type { Rotary } from '../layers/rotary.ts';
 import type { SpecOf } from '../layers/spec.ts';
 import type { VisionConfig } from '../model-config.ts';
-import { type VisionAttention, visionAttention, visionAttentionSpec } from './attention.ts';
+import { normedVisionAttention, type VisionAttention, visionAttentionSpec } from './attention.ts';
 
 // The reference writes 1e-6 into the norms of the tower; it is no key of vision_config (Qwen2_5_VLVisionBlock).
 export const VISION_EPS = 1e-6;
@@ -32,8 +32,7 @@ export function visionBlock(
   attrs: { heads: number; cuSeqlens: CuSeqlens },
 ): tf.Tensor2D {
   return tf.tidy('visionBlock', () => {
-    const normed = rmsNorm(p.norm1, x, VISION_EPS);
-    const seen = visionAttention(p.attn, normed, rotary, attrs, x);
-    return mlp(p.mlp, rmsNorm(p.norm2, seen, VISION_EPS), seen);
+    const seen = normedVisionAttention(p.attn, { x, norm: p.norm1, eps: VISION_EPS }, rotary, attrs);
+    return normedMlp(p.mlp, { x: seen, norm: p.norm2, eps: VISION_EPS });
   });
 }

@@ -1,0 +1,33 @@
+import { isPlain } from '../linear/linear.ts';
+import { chooseWay, possibleHere } from '../linear/variant-choice.ts';
+import { webgpuBackend } from '../webgpu/backend.ts';
+import { kernelSettings } from '../webgpu/settings.ts';
+import { type Fan, lowWidths } from './fan.ts';
+import { downs, sameWords, ups } from './row-words.ts';
+
+const MOST_MAPS = 3;
+
+/** Where the caller asked for half precision and the GPU has it, each product by itself is quicker. */
+function halfPrecision(rows: number, outputs: number): boolean {
+  const way = chooseWay(possibleHere(rows, outputs), kernelSettings());
+  return way === 'half' || way === 'matrix';
+}
+
+/**
+ * Whether maps of one input can be one dispatch: plain terms, one a map; weights alike, in one buffer each, and so the
+ * terms; rows of whole fours; and tensors that this GPU can bind. What does not fit runs map by map.
+ */
+export function fits({ maps, rows, outputs }: Fan): boolean {
+  const terms = maps.flatMap(({ lora }) => lora);
+  const D = maps[0].weight.inSize;
+  return (
+    D % 4 === 0 &&
+    !halfPrecision(rows, outputs) &&
+    maps.length <= MOST_MAPS &&
+    maps.every(({ lora }) => lora.length <= 1 && lora.every(isPlain)) &&
+    sameWords(maps.map(({ weight }) => weight)) !== null &&
+    (terms.length === 0 || (sameWords(downs(terms)) !== null && sameWords(ups(terms)) !== null)) &&
+    4 * rows * Math.max(D + lowWidths(maps), outputs) <=
+      webgpuBackend().device.limits.maxStorageBufferBindingSize
+  );
+}

@@ -1,0 +1,153 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { composed, cumulate, type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
+import { chooseAsIfEmulated } from '../kernels/webgpu/emulation.ts';
+import { runCounts } from '../kernels/webgpu/run.ts';
+import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
+import { gpuIdle } from '../src/device-webgpu.ts';
+import type { Linear } from '../src/layers/linear.ts';
+import { disposeRotary, rotaryTables, rotaryValues } from '../src/layers/rotary.ts';
+import type { LinearSpec, TensorSpec } from '../src/layers/spec.ts';
+import { fillTree, mapLinears } from '../src/params.ts';
+import { visionBlock, visionBlockSpec } from '../src/vision/block.ts';
+import { narrowToBf16 } from '../weights/narrow.ts';
+import { BACKENDS, startBackend } from './support/backends.ts';
+import { expectTensorClose, gaussian, gaussianTensor } from './support/close.ts';
+import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
+import { checkGpu } from './support/gpu.ts';
+
+// What a block costs a GPU besides its arithmetic. The counts are ours and those of stock ops.
+
+const config = geometryConfig(narrowed(GEOMETRIES.published));
+
+function stored(outSize: number, inSize: number, seed: number, packed: boolean): Matrix {
+  const values = gaussian(outSize * inSize, seed).map((v) => v / Math.sqrt(inSize));
+  const bytes = new Uint8Array((packed ? narrowToBf16(values) : values).buffer);
+  const raw = { bytes, dtype: packed ? 'BF16' : 'F32', outSize, inSize } as const;
+  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
+}
+
+/** A block as it is loaded, with random weights. */
+function blockOf<B>(spec: unknown, packed: boolean): B {
+  let seed = 1;
+  const linear = ({ name, inSize, outSize, bias }: LinearSpec): Linear => ({
+    name,
+    weight: stored(outSize, inSize, seed++, packed),
+    bias: bias ? tf.tensor1d(gaussian(outSize, seed++)) : null,
+    lora: [],
+  });
+  return fillTree(spec, {
+    leaf: (leaf) =>
+      (leaf as LinearSpec).leaf === 'linear'
+        ? linear(leaf as LinearSpec)
+        : tf.tensor1d(gaussian((leaf as TensorSpec).shape[0], seed++)),
+    blocks: () => expect.unreachable('a block has no blocks'),
+  }) as B;
+}
+
+const withLora = <B>(block: B, packed: boolean): B => {
+  let seed = 500;
+  return mapLinears(block, (l) => {
+    const { inSize, outSize } = l.weight;
+    const term: LoraTerm = {
+      a: stored(6, inSize, seed++, packed),
+      b: stored(outSize, 6, seed++, packed),
+      scale: 0.5,
+      activation: seed % 3 === 0 ? 'relu' : 'none',
+    };
+    return { ...l, lora: [term] };
+  });
+};
+
+/** Dispatches of `f`, of our shaders and of all. */
+function counted(f: () => tf.Tensor2D): { y: tf.Tensor2D; ours: number; all: number } {
+  const pass = GPUComputePassEncoder.prototype;
+  const { dispatchWorkgroups } = pass;
+  const before = runCounts().dispatches;
+  let all = 0;
+  pass.dispatchWorkgroups = function (...sizes) {
+    all++;
+    return dispatchWorkgroups.apply(this, sizes);
+  };
+  try {
+    const y = f();
+    return { y, all, ours: runCounts().dispatches - before };
+  } finally {
+    pass.dispatchWorkgroups = dispatchWorkgroups;
+  }
+}
+
+const KINDS = [
+  ['a GPU', false],
+  ['an emulated GPU', true],
+] as const;
+const there = BACKENDS.includes('webgpu');
+
+describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 300_000 }, (_, emulated) => {
+  beforeAll(async () => {
+    await startBackend('webgpu');
+    chooseAsIfEmulated(emulated);
+  });
+  afterAll(() => chooseAsIfEmulated(null));
+  afterEach(async () => {
+    await gpuIdle();
+    await checkGpu();
+  });
+
+  const tables = (T: number, headDim: number) =>
+    rotaryTables([rotaryValues(gaussian((T * headDim) / 2, 7), T)]);
+
+  const lengths = [[5], [40, 1, 29]];
+  const cases = lengths.flatMap((l) => [true, false].map((packed) => ({ lengths: l, packed })));
+
+  test.each(cases)(
+    'of the decoder with an adapter is nine dispatches: $lengths, packed $packed',
+    async ({ lengths, packed }) => {
+      const { decoder: c } = config;
+      const cuSeqlens = cumulate(lengths);
+      const T = cuSeqlens[lengths.length];
+      const x = gaussianTensor([T, c.hiddenSize], 3);
+      const rotary = tables(T, c.headDim);
+      const bare = blockOf<Parameters<typeof decoderBlock>[0]>(decoderBlockSpec('layers.0', c), packed);
+      const block = withLora(bare, packed);
+      const run = (b = block) => decoderBlock(b, x, rotary, c, cuSeqlens);
+      tf.dispose(run());
+      const found = counted(run);
+      expect(found).toMatchObject({ ours: 9, all: 9 });
+      const plain = counted(() => run(bare));
+      expect(plain).toMatchObject({ ours: 7, all: 7 });
+      const expected = composed(() => run());
+      await expectTensorClose(found.y, expected, { relativeToMax: 1e-5, what: `decoder block, ${lengths}` });
+      const truth = composed(() => run(bare));
+      await expectTensorClose(plain.y, truth, { relativeToMax: 1e-5, what: `decoder block, ${lengths}` });
+      tf.dispose([x, found.y, plain.y, expected, truth]);
+      disposeRotary(rotary);
+    },
+  );
+
+  test.each(cases)(
+    'of the tower is seven dispatches, and nine with an adapter: $lengths, packed $packed',
+    async ({ lengths, packed }) => {
+      const { vision: c } = config;
+      const attrs = { heads: c.numHeads, cuSeqlens: cumulate(lengths) };
+      const P = attrs.cuSeqlens[lengths.length];
+      const x = gaussianTensor([P, c.hiddenSize], 3);
+      const rotary = tables(P, c.headDim);
+      const bare = blockOf<Parameters<typeof visionBlock>[0]>(visionBlockSpec('blocks.0', c), packed);
+      for (const [block, most] of [
+        [bare, 7],
+        [withLora(bare, packed), 9],
+      ] as const) {
+        const run = () => visionBlock(block, x, rotary, attrs);
+        tf.dispose(run());
+        const { y, ours, all } = counted(run);
+        expect({ ours, all }).toEqual({ ours: most, all: most });
+        const expected = composed(run);
+        await expectTensorClose(y, expected, { relativeToMax: 1e-5, what: `vision block, ${lengths}` });
+        tf.dispose([y, expected]);
+      }
+      tf.dispose(x);
+      disposeRotary(rotary);
+    },
+  );
+});
