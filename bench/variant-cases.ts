@@ -17,7 +17,7 @@ export const productsOf = (D: number, kv: number, F: number): readonly Product[]
   { inSize: F, outSize: D, count: 1 },
 ];
 
-export const flopsOf = (rows: number, { inSize, outSize }: Product): number => 2 * rows * inSize * outSize;
+const flopsOf = (rows: number, { inSize, outSize }: Product): number => 2 * rows * inSize * outSize;
 
 export type WayTimes = Times & {
   readonly way: Way;
@@ -90,6 +90,36 @@ export async function timeWays(rows: number, product: Product, runs: number): Pr
     x.dispose();
     weight.dispose();
   }
+}
+
+/** Products of a block that went one way. Small ones may go another: then this is not all of them. */
+export type WaySum = Pick<WayTimes, 'way' | 'error' | 'gflops' | 'chosen' | 'ms'> & {
+  readonly flops: number;
+};
+
+/** What the products of a block add up to, by way. */
+export function sumOfWays(
+  rows: number,
+  measured: readonly (readonly [Product, readonly WayTimes[]])[],
+): readonly WaySum[] {
+  const sums = new Map<Way, WaySum>();
+  for (const [product, times] of measured) {
+    for (const { way, ms, error, chosen } of times) {
+      const before = sums.get(way) ?? { ms: 0, flops: 0, error: 0, chosen: [] };
+      const sum = {
+        ms: before.ms + product.count * ms,
+        flops: before.flops + product.count * flopsOf(rows, product),
+      };
+      sums.set(way, {
+        way,
+        ...sum,
+        gflops: sum.flops / sum.ms / 1e6,
+        error: Math.max(before.error, error),
+        chosen: [...new Set([...before.chosen, ...chosen])],
+      });
+    }
+  }
+  return [...sums.values()];
 }
 
 /** Causal attention of the published heads with and without subgroups, in turns. Verified first. */

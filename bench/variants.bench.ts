@@ -1,11 +1,18 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { WAYS, type Way } from '../kernels/webgpu/settings.ts';
+import { WAYS } from '../kernels/webgpu/settings.ts';
 import { cellTable } from '../src/cli/cell-table.ts';
 import { trimBufferPool } from '../src/device-webgpu.ts';
 import { busyCores, printLine, startBackend, timesOf } from './measure.ts';
-import { flopsOf, productsOf, timeAttention, timeWays } from './variant-cases.ts';
+import {
+  type Product,
+  productsOf,
+  sumOfWays,
+  timeAttention,
+  timeWays,
+  type WayTimes,
+} from './variant-cases.ts';
 
 // node --import tsx bench/variants.bench.ts
 // The products of a published decoder block on WebGPU, in every way that the device has for them: what
@@ -33,17 +40,17 @@ process.exit(0);
 
 async function benchRows(rows: number): Promise<void> {
   const busy = await busyCores();
-  const blocks = new Map<Way, number>(); // milliseconds of all products of a block
+  const measured: (readonly [Product, readonly WayTimes[]])[] = [];
   const ort: number[] = [];
   for (const product of PRODUCTS) {
-    const { inSize, outSize, count } = product;
+    const { inSize, outSize } = product;
     const name = `${rows}×${inSize}×${outSize}`;
     if (flags.only && !name.includes(flags.only)) continue;
     const times = await timeWays(rows, product, flags.runs);
+    measured.push([product, times]);
     trimBufferPool();
     if (flags.ort) ort.push(ortMs(flags.ort, rows));
     for (const { way, ...rest } of times) {
-      blocks.set(way, (blocks.get(way) ?? 0) + count * rest.ms);
       printLine({ bench: 'variants', case: name, way, ...rest, busyCores: busy }, where);
     }
     table.push([
@@ -61,15 +68,11 @@ async function benchRows(rows: number): Promise<void> {
     printLine({ bench: 'variants', ...line }, where);
   }
   if (flags.only) return; // a part is no block
-  const flops = PRODUCTS.reduce((sum, p) => sum + p.count * flopsOf(rows, p), 0);
-  const what = `7 products of a block, ${rows} rows`;
   const ortWebgpuMs = flags.ort ? timesOf(ort).ms : null;
-  for (const [way, ms] of blocks) {
+  for (const { way, ms, gflops } of sumOfWays(rows, measured)) {
     const ratio = ortWebgpuMs === null ? {} : { ortWebgpuMs, ratioToOrt: ortWebgpuMs / ms };
-    printLine(
-      { bench: 'variants', case: what, way, ms, gflops: flops / ms / 1e6, ...ratio, busyCores: busy },
-      where,
-    );
+    const line = { case: `7 products of a block, ${rows} rows`, way, ms, gflops, ...ratio, busyCores: busy };
+    printLine({ bench: 'variants', ...line }, where);
   }
 }
 

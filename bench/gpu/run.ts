@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import type { Way } from '../../kernels/webgpu/settings.ts';
 import { cellTable } from '../../src/cli/cell-table.ts';
 import { JinaEmbeddings } from '../../src/platform/node.ts';
 import { measurePeaks } from '../../src/profile/peaks.ts';
@@ -10,7 +9,7 @@ import { profileRun } from '../../src/profile/profile-run.ts';
 import { makeCheckpoint } from '../make-checkpoint/write-checkpoint.ts';
 import { checkClose, median, printLine } from '../measure.ts';
 import { picture, prose } from '../sample-inputs.ts';
-import { flopsOf, type Product, productsOf, timeWays } from '../variant-cases.ts';
+import { type Product, productsOf, sumOfWays, timeWays, type WayTimes } from '../variant-cases.ts';
 
 // node --import tsx bench/gpu/run.ts
 // What a GPU does with the published geometry, in one command: a table, and a JSON line a figure.
@@ -154,21 +153,10 @@ async function variantFigures(
   products: readonly Product[],
   ceiling: number,
 ): Promise<readonly Figure[]> {
-  const found = new Map<Way, { ms: number; error: number; chosen: Set<string> }>();
-  for (const product of products) {
-    for (const { way, ms, error, chosen } of await timeWays(rows, product, VARIANT_RUNS)) {
-      const before = found.get(way) ?? { ms: 0, error: 0, chosen: [] };
-      found.set(way, {
-        ms: before.ms + product.count * ms,
-        error: Math.max(before.error, error),
-        chosen: new Set([...before.chosen, ...chosen]),
-      });
-    }
-  }
-  const flops = products.reduce((sum, p) => sum + p.count * flopsOf(rows, p), 0);
-  return [...found].flatMap(([way, { ms, error, chosen }]): Figure[] => {
-    const gflops = flops / ms / 1e6;
-    const taken = chosen.size > 0 ? `, taken in ${[...chosen].join(' and ')}` : '';
+  const measured: (readonly [Product, readonly WayTimes[]])[] = [];
+  for (const product of products) measured.push([product, await timeWays(rows, product, VARIANT_RUNS)]);
+  return sumOfWays(rows, measured).flatMap(({ way, gflops, error, chosen }): Figure[] => {
+    const taken = chosen.length > 0 ? `, taken in ${chosen.join(' and ')}` : '';
     const name = `products of a block, ${rows} rows, ${way}${taken}`;
     return [
       { case: name, value: gflops, unit: 'GFLOP/s', runs: VARIANT_RUNS, error },
