@@ -36,6 +36,8 @@ const sources: EmojiSources = {
     emojione: {
       icons: { 'an-apple': icon('e'), 'flag-for-norway': icon('o'), 'flag-for-flag-norway': icon('p') },
     },
+    'fluent-emoji': empty,
+    fxemoji: { icons: { redapple: icon('f') } },
     noto: empty,
   },
   annotations: new Map<string, readonly Annotations[]>([
@@ -74,7 +76,11 @@ test('a name is no keyword, keywords come once, and plain annotations win over d
 
 test('a set without code points is joined by names of CLDR and of the other sets', () => {
   const { emoji } = joinEmoji(sources);
-  expect(emoji[0].drawings).toEqual({ twemoji: 'red-apple', emojione: 'an-apple' });
+  expect(emoji[0].drawings).toEqual({
+    twemoji: 'red-apple',
+    emojione: 'an-apple',
+    fxemoji: 'redapple',
+  });
   expect(emoji[2].drawings.emojione).toBe('flag-for-flag-norway');
 });
 

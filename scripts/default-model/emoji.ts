@@ -1,5 +1,12 @@
 /** Drawing styles by their Iconify prefix. The last one is never trained on: it tells whether a style nobody saw is understood. */
-export const STYLES = ['twemoji', 'fluent-emoji-flat', 'emojione', 'noto'] as const;
+export const STYLES = [
+  'twemoji',
+  'fluent-emoji-flat',
+  'emojione',
+  'fluent-emoji',
+  'fxemoji',
+  'noto',
+] as const;
 export type Style = (typeof STYLES)[number];
 export const HELD_OUT_STYLE: Style = 'noto';
 export const TRAINING_STYLES: readonly Style[] = STYLES.filter((s) => s !== HELD_OUT_STYLE);
@@ -148,14 +155,17 @@ function findDrawings(
 ): readonly Emoji['drawings'][] {
   const byChars = STYLES.map((style) => charsByCode(sets[style]));
   const known = byChars.map((chars, s) => namesByIcon(chars, sets[STYLES[s]]));
+  const squeezed = STYLES.map((style) => new Map(Object.keys(sets[style].icons).map((n) => [squeeze(n), n])));
   return codes.map((code, i) => {
     const wanted = [slug(names[i]), `flag-for-${slug(names[i])}`, ...known.flatMap((k) => k.get(code) ?? [])];
     return Object.fromEntries(
       STYLES.flatMap((style, s) => {
         const { icons, aliases, chars } = sets[style];
         const direct = byChars[s].get(code);
-        const named = () => wanted.find((n) => n in icons || n in (aliases ?? {}));
-        const corrected = code in CORRECTIONS ? CORRECTIONS[code] : named();
+        const named = () =>
+          wanted.find((n) => n in icons || n in (aliases ?? {})) ??
+          wanted.map((n) => squeezed[s].get(squeeze(n))).find((n) => n !== undefined);
+        const corrected = style === 'emojione' && code in CORRECTIONS ? CORRECTIONS[code] : named();
         const icon = chars ? direct : corrected;
         return icon ? [[style, icon]] : [];
       }),
@@ -182,6 +192,9 @@ function namesByIcon(
   }
   return new Map([...chars].map(([code, icon]) => [code, [icon, ...(also.get(icon) ?? [])]]));
 }
+
+/** fxemoji writes names without hyphens. */
+const squeeze = (name: string): string => name.replaceAll('-', '');
 
 /** 'flag: Côte d’Ivoire' → 'flag-cote-divoire', the way Iconify names drawings. */
 export const slug = (name: string): string =>

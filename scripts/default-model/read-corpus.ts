@@ -23,11 +23,11 @@ type Alias = {
 /** Iconify sets; `chars` is left out where the set has none. */
 export async function readIcons(packages: PackageReader): Promise<IconFiles> {
   const files = STYLES.map(async (style) => {
-    const icons = await packages.json<IconFile & { aliases: Readonly<Record<string, Alias>> }>(
+    const icons = await packages.json<IconFile & { aliases?: Readonly<Record<string, Alias>> }>(
       `@iconify-json/${style}/icons.json`,
     );
     const chars = await packages.json<Record<string, string>>(`@iconify-json/${style}/chars.json`);
-    const aliases = Object.entries(icons.aliases).filter(([, a]) => !(a.hFlip || a.vFlip || a.rotate));
+    const aliases = Object.entries(icons.aliases ?? {}).filter(([, a]) => !(a.hFlip || a.vFlip || a.rotate));
     return [
       style,
       {

@@ -17,6 +17,8 @@ const sets = {
   twemoji: set('<path fill="#f00" d="M0 0h8v16H0z"/>'),
   'fluent-emoji-flat': set('<path fill="#fff" fill-opacity=".5" d="M0 0h16v16H0z"/>'),
   emojione: set(''),
+  'fluent-emoji': set(''),
+  fxemoji: set(''),
   noto: set(''),
 };
 const emoji: Emoji = {

@@ -26,6 +26,7 @@ Trains all weights of the default model from scratch, on what prepare.ts made. S
   --updates N       of the whole run (default: 3000); the rate falls to zero at the last
   --batch N         emoji of an update, each with a text and a picture (default: 384)
   --rate X          peak learning rate (default: 0.001)
+  --from N          update at which the rate begins anew, from a run that had ended there (default: 0)
   --seed N          (default: 1)
   --device NAME     (default: tensorflow)
   --material DIR    (default: ${MATERIAL_FOLDER})
@@ -41,6 +42,7 @@ async function train(): Promise<void> {
       updates: { type: 'string', default: '3000' },
       batch: { type: 'string', default: '384' },
       rate: { type: 'string', default: '0.001' },
+      from: { type: 'string', default: '0' },
       seed: { type: 'string', default: '1' },
       device: { type: 'string', default: 'tensorflow' },
       material: { type: 'string', default: MATERIAL_FOLDER },
@@ -61,10 +63,12 @@ async function train(): Promise<void> {
   const vectors = prototypes(material.corpus.emoji.length, config.decoder.hiddenSize, seed);
   const variables = new Map([...trainable.variables, ['prototypes', vectors]]);
   balance(trainable.variables, config.decoder.numHiddenLayers);
+  const from = Number(values.from);
+  const rate = warmupCosine({ peak: Number(values.rate), warmup: 100, total: total - from });
   const trainer = createTrainer({
     config,
     trainable: { ...trainable, variables },
-    rate: warmupCosine({ peak: Number(values.rate), warmup: 100, total }),
+    rate: (update) => rate(update - from),
     optimizer: { weightDecay: 0.01, beta2: 0.99, rateOf },
   });
   const folder = join(values.material, 'run');
