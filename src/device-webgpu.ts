@@ -1,9 +1,11 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { dropOldStacks } from '../kernels/fan/stack.webgpu.ts';
+import type { WebGpu } from '../kernels/webgpu/backend.ts';
 import { BufferPool, type StockPool } from '../kernels/webgpu/buffer-pool.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
 import { noteOffers, offersFrom } from '../kernels/webgpu/offers.ts';
 import { endPass } from '../kernels/webgpu/run.ts';
+import { uploadThroughQueue } from '../kernels/webgpu/upload.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
 
@@ -95,11 +97,13 @@ async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
   return backend;
 }
 
-/** Gives a backend a buffer pool that lets go. */
+/** Gives a backend a buffer pool that lets go, and uploads that need no second buffer. */
 function pooled(backend: WebGPUBackend): WebGPUBackend {
   const stock = backend.bufferManager as unknown as StockPool | BufferPool;
-  const pool = 'trim' in stock ? stock : new BufferPool(backend.device, stock);
-  return Object.assign(backend, { bufferManager: pool });
+  if ('trim' in stock) return backend; // by another copy of this package
+  Object.assign(backend, { bufferManager: new BufferPool(backend.device, stock) });
+  uploadThroughQueue(backend as unknown as WebGpu);
+  return backend;
 }
 
 async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {

@@ -37,9 +37,10 @@ export type GpuPlanInputs = {
   readonly batches: readonly PlannedBatch[];
 };
 
-// Measured on a model of a sixth of the published width, fused ops, llvmpipe: all that TF.js's pool holds at its largest, for
-// each byte of tensors that the plan has alive. 16 texts of 64 tokens: 21.2 MB for 15.2; a page: 69.7 for 25.4.
-const HELD = { texts: 1.4, images: 2.75 };
+// Measured on models of a quarter of the published width, llvmpipe, in the second call of a shape: the most that lies on the
+// device beside weights, for each byte of tensors that the plan has alive. 16 texts of 64 tokens: 44.4 MB for 36.3; a picture of
+// 560 × 448: 67.8 for 22.1, what the pool kept of the decoder in the call before included.
+const HELD = { texts: 1.23, images: 3.1 };
 
 /** Bytes of a row of `inSize` weights. Shaders read fours of values, so rows are padded to them. */
 export function gpuRowBytes(precision: GpuPrecision, inSize: number): number {

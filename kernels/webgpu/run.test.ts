@@ -73,6 +73,31 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('shaders between the ops of TF.js'
     x.dispose();
   });
 
+  test('values are uploaded in program order, into buffers that are free', async () => {
+    const sizes = [1, 7, 1000];
+    for (let round = 0; round < 3; round++) {
+      for (const size of sizes) {
+        const values = gaussian(size, round * 10 + size);
+        const ints = Int32Array.from(values, (v) => Math.round(v * 1000));
+        const y = tf.tidy(() => {
+          tf.add(tf.tensor1d(gaussian(size, 99)), 1); // its buffers are free before anything is submitted
+          const flags = tf.tensor1d(
+            [...ints].map((v) => v > 0),
+            'bool',
+          );
+          const x = tf.where(flags, tf.tensor1d(values), tf.cast(tf.tensor1d(ints, 'int32'), 'float32'));
+          return scale(x, 2);
+        });
+        const expected = Float64Array.from(values, (v, i) => 2 * (ints[i] > 0 ? v : ints[i]));
+        expectClose(await y.data(), expected, { relativeToMax: 1e-6, what: `${size} uploaded values` });
+        y.dispose();
+      }
+    }
+    const empty = tf.tensor2d([], [0, 3]);
+    expect((await tf.concat([empty, tf.tensor2d([[1, 2, 3]])]).data()).length).toBe(3);
+    await checkGpu();
+  });
+
   test('constants of the same words are one buffer', () => {
     const words = Int32Array.of(1, -2, 3);
     expect(constant(words)).toBe(constant(Int32Array.from(words)));
