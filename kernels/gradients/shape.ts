@@ -44,7 +44,8 @@ export const shapeGradients: readonly Gradient[] = [
       x: () => {
         const axes = axesOf(reductionIndices, x.shape);
         const shape = keptShape(x.shape, axes);
-        const top = tf.cast(tf.equal(x, tf.reshape(y, shape)), 'float32');
+        // Not a cast: TF.js's transposition on WebGPU does not compile for what was cast from bool.
+        const top = tf.where(tf.equal(x, tf.reshape(y, shape)), 1, 0);
         return tf.mul(tf.div(tf.reshape(dy, shape), tf.sum(top, axes, true)), top);
       },
     }),

@@ -64,4 +64,4 @@ export class AdamW {
 
 /** √Σ‖g‖² over all gradients. → scalar */
 export const globalNorm = (gradients: Iterable<tf.Tensor>): tf.Scalar =>
-  tf.tidy(() => tf.sqrt(tf.addN([...gradients].map((g) => tf.sum(tf.square(g)) as tf.Scalar))));
+  tf.tidy(() => tf.sqrt(tf.sum(tf.stack([...gradients].map((g) => tf.sum(tf.square(g)))))));
