@@ -155,9 +155,8 @@ export const KEPT_BYTES = 256 * 2 ** 20;
 export function trimBufferPool(most = 0): void {
   if (!running || !starting) return;
   submit(running); // recorded work may still read a buffer that is already free
-  dropOldStacks(running.device);
   const pool = running.bufferManager as unknown as BufferPool;
-  endPass(running.device, pool.trim(most));
+  endPass(running.device, [...dropOldStacks(running.device), ...pool.trim(most)]);
 }
 
 function submit(backend: WebGPUBackend): void {

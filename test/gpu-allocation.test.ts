@@ -4,15 +4,17 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeCheckpoint } from '../bench/make-checkpoint/write-checkpoint.ts';
 import type { PlannedBatch } from '../src/activation-plan.ts';
-import { loraSizes } from '../src/adapter-sizes.ts';
+import { adapterSizes } from '../src/adapter-sizes.ts';
 import { gpuDevice, trimBufferPool } from '../src/device-webgpu.ts';
 import { type GpuPlan, type GpuPrecision, planGpu } from '../src/gpu-plan.ts';
 import type { WeightResidence } from '../src/load.ts';
-import { modelSpec } from '../src/params.ts';
-import { JinaEmbeddings } from '../src/platform/node.ts';
+import { JinaEmbeddings, openFolder } from '../src/platform/node.ts';
+import { type AdapterFile, listAdapterFiles } from '../weights/adapter-files.ts';
+import { memoryTree } from '../weights/memory-source.ts';
 import { BACKENDS, startBackend } from './support/backends.ts';
 import { configJson } from './support/geometries.ts';
 import { type BufferCount, countBuffers } from './support/gpu.ts';
+import { quantized } from './support/quantized.ts';
 
 // The published widths divided by four, two decoder blocks, three vision blocks: a scaled copy in the published layout.
 const SCALED = configJson({
@@ -24,10 +26,17 @@ const SCALED = configJson({
   vocab: 512,
   vision: { depth: 3, hidden: 320, mlp: 856, heads: 4, fullatt: [1] },
 });
-// How a checkpoint's matrices are kept on the GPU, by the residence that keeps them so.
-const KEPT: readonly (readonly [GpuPrecision, WeightResidence])[] = [
-  ['float32', 'float32'],
-  ['bfloat16', 'bfloat16'],
+
+// How matrices are kept on the GPU, by the residence and the checkpoint that keep them so.
+const KEPT: readonly {
+  readonly precision: GpuPrecision;
+  readonly residence: WeightResidence;
+  readonly quantization?: Parameters<typeof quantized>[0];
+}[] = [
+  { precision: 'float32', residence: 'float32' },
+  { precision: 'bfloat16', residence: 'bfloat16' },
+  { precision: 'int8', residence: 'bfloat16', quantization: { precision: 'int8' } },
+  { precision: 'int4', residence: 'bfloat16', quantization: { precision: 'int4', everywhere: true } },
 ];
 
 type Call = { readonly batch: PlannedBatch; readonly run: (jina: JinaEmbeddings) => Promise<unknown> };
@@ -71,27 +80,24 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('what a model takes of a GPU', { t
     await rm(folder, { recursive: true });
   });
 
-  describe.each(KEPT)('with %s weights', (precision, residence) => {
+  describe.each(KEPT)('with $precision weights', ({ precision, residence, quantization }) => {
     let jina: JinaEmbeddings;
     let resident: number;
     let before: number;
+    let files: readonly AdapterFile[];
     const plan = (batch: PlannedBatch): GpuPlan => {
-      const { config, adapters } = jina.model;
-      const spec = modelSpec(config);
-      const rank = Math.max(...[...adapters.values()].map((a) => a.rank));
-      const plans = planGpu({
-        config,
-        spec,
-        adapters: loraSizes(spec, adapters.size, rank),
-        batches: [batch],
-      });
+      const { config, spec } = jina.model;
+      const plans = planGpu({ config, spec, adapters: adapterSizes(files), batches: [batch] });
       return plans.find((p) => p.precision === precision) as GpuPlan;
     };
 
     beforeAll(async () => {
       trimBufferPool();
       before = count.bytes();
-      jina = await JinaEmbeddings.load(join(folder, 'model'), { device: 'webgpu', residence });
+      const made = await openFolder(join(folder, 'model'));
+      files = await listAdapterFiles(made, {});
+      const tree = quantization ? memoryTree('made', (await quantized(quantization, made)).files) : made;
+      jina = await JinaEmbeddings.load(tree, { device: 'webgpu', residence });
       for (const { run } of [texts(1, 1), picture(56, 56)]) await run(jina); // norms and biases are uploaded when they are used
       releaseAll();
       resident = count.bytes() - before;

@@ -3,7 +3,7 @@ import { webgpuBackend } from '../webgpu/backend.ts';
 import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
-import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import {
   type AttentionAttrs,
   type AttentionInputs,
@@ -81,7 +81,7 @@ type Variant = {
 };
 
 const attentionShader = shaderFamily<Variant, Shader<string, 'heads' | 'kvHeads' | 'scale'>>(
-  (variant) => JSON.stringify(variant),
+  fieldsKey,
   (variant) => ({
     name: variant.subgroups ? 'Attention (subgroups)' : 'Attention',
     directives: softmaxOf(variant).directives,

@@ -1,6 +1,6 @@
 import { columnsCode } from '../linear/columns-code.ts';
 import { COLUMNS, DEEP, FOURS, LANES, type Plan, SIDE } from '../linear/linear-shaders.ts';
-import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { elementOf, readFours, type Words, widenCode } from './row-words.ts';
 
 /** What is written into a shader. All else is a uniform. */
@@ -21,49 +21,46 @@ export const Flag = { bias: 1, second: 2 } as const;
  * Columns go in pairs that leave together, so that what needs both is done before they are written: columns j and j + H/2 of a
  * head, which rotary embedding turns, or column j of gate and of up. A tile holds the firsts of its pairs, then the seconds.
  */
-export const fanShader = shaderFamily<Variant, Shader<string, string>>(
-  (v) => JSON.stringify(v),
-  (v) => {
-    const each = <T>(what: string, value: T): Record<string, T> =>
-      Object.fromEntries(count(v.maps).map((i) => [`${what}${i}`, value]));
-    return {
-      name: v.kind === 'heads' ? 'Heads' : 'Gated',
-      inputs: {
-        x: 'vec4<f32>',
-        ...each('weight', elementOf(v.weight)),
-        ...(v.kind === 'heads'
-          ? { more: 'vec2<u32>' as Element, cosines: 'f32' as Element, sines: 'f32' as Element }
-          : { ...each('up', elementOf(v.up)), ...each<Element>('bias', 'f32') }),
-      },
-      output: 'f32',
-      uniforms: {
-        rows: 'u32',
-        fours: 'u32', // of a normed row
-        depth: 'u32', // and of the lows behind it
-        pairs: 'u32',
-        outputs: 'u32', // columns of y
-        flags: 'u32',
-        ...each('low', 'u32' as const), // four where a map's lows begin
-        ...each('lows', 'u32' as const), // fours of them
-        ...(v.kind === 'heads' && {
-          half: 'u32' as const, // of a head
-          turned: 'u32' as const, // columns of y that are turned
-          biasAt: 'u32' as const, // two-word element of `more` where the biases begin
-          ...each('first', 'u32' as const), // column of y where a map begins
-          ...each('moreAt', 'u32' as const), // element of `more` where its B begins
-        }),
-      },
-      code: [
-        v.kind === 'heads' || v.weight === 'bfloat16' || v.up === 'bfloat16' ? widenCode : '',
-        inputCode,
-        v.kind === 'heads' ? headsCode(v) : gatedCode(v),
-        weightCode(v),
-        FOURS,
-        mainCode(v.plan),
-      ].join('\n'),
-    };
-  },
-);
+export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey, (v) => {
+  const each = <T>(what: string, value: T): Record<string, T> =>
+    Object.fromEntries(count(v.maps).map((i) => [`${what}${i}`, value]));
+  return {
+    name: v.kind === 'heads' ? 'Heads' : 'Gated',
+    inputs: {
+      x: 'vec4<f32>',
+      ...each('weight', elementOf(v.weight)),
+      ...(v.kind === 'heads'
+        ? { more: 'vec2<u32>' as Element, cosines: 'f32' as Element, sines: 'f32' as Element }
+        : { ...each('up', elementOf(v.up)), ...each<Element>('bias', 'f32') }),
+    },
+    output: 'f32',
+    uniforms: {
+      rows: 'u32',
+      fours: 'u32', // of a normed row
+      depth: 'u32', // and of the lows behind it
+      pairs: 'u32',
+      outputs: 'u32', // columns of y
+      flags: 'u32',
+      ...each('low', 'u32' as const), // four where a map's lows begin
+      ...each('lows', 'u32' as const), // fours of them
+      ...(v.kind === 'heads' && {
+        half: 'u32' as const, // of a head
+        turned: 'u32' as const, // columns of y that are turned
+        biasAt: 'u32' as const, // two-word element of `more` where the biases begin
+        ...each('first', 'u32' as const), // column of y where a map begins
+        ...each('moreAt', 'u32' as const), // element of `more` where its B begins
+      }),
+    },
+    code: [
+      v.kind === 'heads' || v.weight === 'bfloat16' || v.up === 'bfloat16' ? widenCode : '',
+      inputCode,
+      v.kind === 'heads' ? headsCode(v) : gatedCode(v),
+      weightCode(v),
+      FOURS,
+      mainCode(v.plan),
+    ].join('\n'),
+  };
+});
 
 const inputCode = `
 fn inputAt(m : u32, c : u32) -> vec4<f32> {

@@ -32,8 +32,8 @@ export function stackOf(maps: readonly AffineMap[]): Stack {
   return made;
 }
 
-/** Frees the stacks whose tensors are disposed, as those of an adapter that was removed. Submit what is recorded before. */
-export function dropOldStacks(device: GPUDevice): void {
+/** Frees the stacks whose tensors are disposed, as those of an adapter that was removed. Submit what is recorded before.   → these */
+export function dropOldStacks(device: GPUDevice): readonly GPUBuffer[] {
   const known = stacks.get(device) ?? [];
   const old = known.filter(isOld);
   for (const { buffer } of old) buffer.destroy();
@@ -43,6 +43,7 @@ export function dropOldStacks(device: GPUDevice): void {
       known.filter((stack) => !old.includes(stack)),
     );
   }
+  return old.map(({ buffer }) => buffer);
 }
 
 const isOld = ({ sources }: Kept): boolean =>
@@ -81,5 +82,7 @@ function copied(backend: WebGpu, maps: readonly AffineMap[]): Stack {
   copies.forEach(({ from: { size }, at: to }, i) => {
     backend.commandEncoder.copyBufferToBuffer(from[i], 0, buffer, BYTES * to, BYTES * size);
   });
+  // Streamed biases are disposed before this is submitted: till then nobody may write into their buffers.
+  for (const copy of copies) backend.commandQueueOwnedIds.add(copy.from.dataId);
   return { buffer, ups, biases };
 }

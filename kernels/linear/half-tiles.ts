@@ -1,11 +1,10 @@
-import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { type HalfInput, halfShader } from './half-shaders.ts';
 import { DEEP, LANES, SIDE, type Uniform, type Variant } from './linear-shaders.ts';
 
 /** The `tiles` plan with `shader-f16`: four products at a time in float16, their sums in float32. */
-export const halfTilesShader = shaderFamily<Variant, Shader<HalfInput, Uniform>>(
-  (v) => JSON.stringify(v),
-  (v) => halfShader(v, { name: 'Linear (half)', directives: ['enable f16;'], main: mainCode(v) }),
+export const halfTilesShader = shaderFamily<Variant, Shader<HalfInput, Uniform>>(fieldsKey, (v) =>
+  halfShader(v, { name: 'Linear (half)', directives: ['enable f16;'], main: mainCode(v) }),
 );
 
 /** As in float32 (linear-shaders.ts): lane (tx, ty) has rows ty + 8i and columns tx + 8j. */

@@ -1,4 +1,4 @@
-import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { COLUMNS_A_LANE, columnsCode } from './columns-code.ts';
 import { elementOf, readFours, type WeightLayout } from './weight-layouts.ts';
 
@@ -45,38 +45,35 @@ export type Uniform =
  * Every output is added up in the same order whatever the layout, so that packed words and the float32
  * values that they stand for give the same bits.
  */
-export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(
-  (v) => JSON.stringify(v),
-  (v) => ({
-    name: 'Linear',
-    inputs: {
-      x: v.fours ? 'vec4<f32>' : 'f32',
-      weight: elementOf(v.weight),
-      low: 'vec4<f32>',
-      loraB: elementOf(v.lora),
-      bias: 'f32',
-      gate: 'f32',
-      residual: 'f32',
-    },
-    output: 'f32',
-    uniforms: {
-      rows: 'u32',
-      inSize: 'u32',
-      fours: 'u32', // of a row of x
-      split: 'u32', // four from which on low is read: `fours`, or where the next tile begins
-      depth: 'u32', // fours in all
-      outputs: 'u32', // columns of y
-      first: 'u32', // output that row 0 of the bound weight makes
-      part: 'u32', // rows of the bound weight
-      padding: 'u32', // columns of y after them that become zero
-      lowFours: 'u32', // of a row of low
-      lowColumns: 'u32', // its rank, without what fills up the last four
-      scale: 'f32',
-      flags: 'u32',
-    },
-    code: [inputCode(v), weightCode(v), leaveCode, FOURS, mainCode(v.plan)].join('\n'),
-  }),
-);
+export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(fieldsKey, (v) => ({
+  name: 'Linear',
+  inputs: {
+    x: v.fours ? 'vec4<f32>' : 'f32',
+    weight: elementOf(v.weight),
+    low: 'vec4<f32>',
+    loraB: elementOf(v.lora),
+    bias: 'f32',
+    gate: 'f32',
+    residual: 'f32',
+  },
+  output: 'f32',
+  uniforms: {
+    rows: 'u32',
+    inSize: 'u32',
+    fours: 'u32', // of a row of x
+    split: 'u32', // four from which on low is read: `fours`, or where the next tile begins
+    depth: 'u32', // fours in all
+    outputs: 'u32', // columns of y
+    first: 'u32', // output that row 0 of the bound weight makes
+    part: 'u32', // rows of the bound weight
+    padding: 'u32', // columns of y after them that become zero
+    lowFours: 'u32', // of a row of low
+    lowColumns: 'u32', // its rank, without what fills up the last four
+    scale: 'f32',
+    flags: 'u32',
+  },
+  code: [inputCode(v), weightCode(v), leaveCode, FOURS, mainCode(v.plan)].join('\n'),
+}));
 
 /** Four values of row m, of x and then of low; zeros outside. */
 const inputCode = ({ fours }: Variant): string => `

@@ -1,5 +1,5 @@
 import type { MatrixShape, Offers } from '../webgpu/offers.ts';
-import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { type HalfInput, halfShader } from './half-shaders.ts';
 import type { Uniform, Variant } from './linear-shaders.ts';
 
@@ -41,7 +41,7 @@ export const matrixTilesShader = shaderFamily<
   { readonly variant: Variant; readonly plan: MatrixPlan },
   Shader<HalfInput, Uniform>
 >(
-  ({ variant: { weight, lora }, plan }) => JSON.stringify({ weight, lora, plan }),
+  ({ variant: { weight, lora }, plan }) => fieldsKey({ weight, lora, plan }),
   ({ variant, plan }) =>
     halfShader(variant, {
       name: 'Linear (matrix)',

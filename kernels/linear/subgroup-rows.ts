@@ -1,4 +1,4 @@
-import { count, type Shader, shaderFamily } from '../webgpu/shader.ts';
+import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import {
   COLUMNS,
   FOURS,
@@ -19,15 +19,12 @@ const LEAST_SUBGROUP = 4; // lanes, as WebGPU guarantees
  * six. Exact float32, added up in another order. Subgroups are runs of neighbouring lanes, as everyone takes them to be (Dawn's
  * own `subgroup_id` where a driver has none; onnxruntime's WebGPU kernels).
  */
-export const subgroupRowsShader = shaderFamily<Variant, Shader<string, Uniform>>(
-  (v) => JSON.stringify(v),
-  (v) => ({
-    ...linearShader(v),
-    name: 'Linear (subgroups)',
-    directives: ['enable subgroups;'],
-    code: [inputCode(v), weightCode(v), leaveCode, FOURS, mainCode(v)].join('\n'),
-  }),
-);
+export const subgroupRowsShader = shaderFamily<Variant, Shader<string, Uniform>>(fieldsKey, (v) => ({
+  ...linearShader(v),
+  name: 'Linear (subgroups)',
+  directives: ['enable subgroups;'],
+  code: [inputCode(v), weightCode(v), leaveCode, FOURS, mainCode(v)].join('\n'),
+}));
 
 function mainCode({ plan }: Variant): string {
   const rows = plan.kind === 'rows' ? plan.rows : 1;
