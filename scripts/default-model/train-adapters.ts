@@ -52,7 +52,7 @@ function lessonFor(task: Task, material: Material, width: number, seed: number):
       only,
     });
   if (task === 'retrieval') {
-    const sample = sampler(256);
+    const sample = sampler(384);
     const weights = { textImage: 1, textText: 0.25 };
     return {
       own: new Map(),
