@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { randomStream } from '../../src/adapters/combine/random-stream.ts';
-import { drawView, PLAIN_VIEW, plainBackground, randomView, type View } from './augment.ts';
+import { drawView, PLAIN_VIEW, plainBackground, randomView, tintedView, type View } from './augment.ts';
 import type { Drawing } from './drawings.ts';
 
 const SIDE = 8;
@@ -53,6 +53,24 @@ test('colours change by the matrix and never leave what alpha allows', () => {
     colour: [0, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0, -50],
   };
   expect(at(drawView(half, view, SIDE), 4, 4)).toEqual([50, 128, 0]);
+});
+
+test('light falls from a side, on the drawing alone', () => {
+  const grey = drawing((x) => (x === 0 ? [0, 0, 0, 0] : [100, 100, 100, 255]));
+  const picture = drawView(grey, { ...full, light: [0.5, 0] }, SIDE);
+  expect([0, 2, 4, 6].map((x) => at(picture, x, 3)[0])).toEqual([255, 88, 100, 112]);
+});
+
+test('a drawing in black gets a colour that is seen before its background', () => {
+  const half = drawing((x) => (x < 4 ? [0, 0, 0, 255] : [0, 0, 0, 0]));
+  for (let seed = 0; seed < 50; seed++) {
+    const random = randomStream(seed, 'tint');
+    const background = plainBackground(255 * random());
+    const picture = drawView(half, tintedView({ ...full, background }, random), SIDE);
+    const [tint, behind] = [at(picture, 1, 4), at(picture, 6, 4)];
+    const apart = Math.max(...tint.map((c, i) => Math.abs(c - behind[i])));
+    expect(apart, `seed ${seed}`).toBeGreaterThanOrEqual(89);
+  }
 });
 
 test('blur keeps what is even and spreads what is not', () => {

@@ -11,6 +11,8 @@ export type View = {
   readonly swing: readonly [rows: Wave, columns: Wave];
   /** c' = M c + t: rows of [M | t].   [3 · 4] */
   readonly colour: readonly number[];
+  /** Light from a side: colours of the drawing are multiplied by 1 + light · (place − ½). */
+  readonly light: readonly [x: number, y: number];
   readonly background: Background;
   /** Share of each neighbour in a 3-tap blur, 0 … 1/3. */
   readonly blur: number;
@@ -47,6 +49,7 @@ export const PLAIN_VIEW: View = {
   shift: [0, 0],
   swing: [STILL, STILL],
   colour: SAME_COLOURS,
+  light: [0, 0],
   background: plainBackground(255),
   blur: 0,
 };
@@ -62,7 +65,8 @@ export function randomView(random: () => number): View {
     angle: within(-0.3, 0.3),
     shift: [within(-room, room), within(-room, room)],
     swing: random() < 0.6 ? [randomWave(within), randomWave(within)] : [STILL, STILL],
-    colour: random() < 0.8 ? randomColours(within) : SAME_COLOURS,
+    colour: random() < 0.8 ? randomColours(within, random() < 0.15) : SAME_COLOURS,
+    light: random() < 0.5 ? [within(-0.5, 0.5), within(-0.5, 0.5)] : [0, 0],
     background: randomBackground(random, within),
     blur: random() < 0.3 ? within(0.05, 0.3) : 0,
   };
@@ -73,13 +77,26 @@ const randomWave = (within: (low: number, high: number) => number): Wave => {
   return { amplitude: within(0, 0.07 / cycles), cycles, phase: within(0, 2 * Math.PI) };
 };
 
+/** The view of a drawing in black: in a colour that is far enough from its background to be seen. */
+export function tintedView(view: View, random: () => number): View {
+  const { from, to } = view.background;
+  const behind = luma(from.map((c, i) => (c + to[i]) / 2));
+  for (;;) {
+    const tint = [255 * random(), 255 * random(), 255 * random()];
+    if (Math.abs(luma(tint) - behind) < 90) continue;
+    return { ...view, colour: tint.flatMap((c) => [0, 0, 0, c]) };
+  }
+}
+
+const LUMA = [0.213, 0.715, 0.072];
+const luma = (colour: readonly number[]): number => colour.reduce((sum, c, i) => sum + c * LUMA[i], 0);
+
 /** Hue turned about the grey axis, saturation, contrast, brightness. (SVG 1.1, feColorMatrix: hueRotate and saturate) */
-function randomColours(within: (low: number, high: number) => number): readonly number[] {
+function randomColours(within: (low: number, high: number) => number, pale: boolean): readonly number[] {
   const hue = within(-0.2, 0.2); // at most 11°: a red apple stays red
-  const saturation = within(0.6, 1.3);
+  const saturation = pale ? within(0, 0.6) : within(0.6, 1.3);
   const contrast = within(0.75, 1.2);
   const brightness = within(-24, 24) + 127 * (1 - contrast);
-  const luma = [0.213, 0.715, 0.072];
   const cos = Math.cos(hue);
   const sin = Math.sin(hue) / Math.sqrt(3);
   return [0, 1, 2].flatMap((row) => {
@@ -87,7 +104,7 @@ function randomColours(within: (low: number, high: number) => number): readonly 
       const same = row === column ? 1 : 0;
       const next = (row + 1) % 3 === column ? -1 : (column + 1) % 3 === row ? 1 : 0;
       const turned = cos * same + (1 - cos) / 3 + sin * next;
-      return contrast * (saturation * turned + (1 - saturation) * luma[column]);
+      return contrast * (saturation * turned + (1 - saturation) * LUMA[column]);
     });
     return [...weights, brightness];
   });
@@ -117,6 +134,7 @@ export function drawView(
   out = new Uint8ClampedArray(size * size * 3),
 ): RgbImage {
   const { from, to, angle: slope, noise } = view.background;
+  const [lightX, lightY] = view.light;
   const [m0, m1, m2, t0, m3, m4, m5, t1, m6, m7, m8, t2] = view.colour;
   // Picture → drawing: the inverse of scale, rotation, shift, about both middles.
   const cos = Math.cos(view.angle) / size;
@@ -169,9 +187,10 @@ export function drawView(
         const id = d > 0 ? i + line + 4 : 0;
         const alpha = (a * data[ia + 3] + b * data[ib + 3] + c * data[ic + 3] + d * data[id + 3]) / 255;
         if (alpha > 0) {
-          const r = a * data[ia] + b * data[ib] + c * data[ic] + d * data[id];
-          const g = a * data[ia + 1] + b * data[ib + 1] + c * data[ic + 1] + d * data[id + 1];
-          const l = a * data[ia + 2] + b * data[ib + 2] + c * data[ic + 2] + d * data[id + 2];
+          const lit = 1 + lightX * (x / size - 0.5) + lightY * (y / size - 0.5);
+          const r = lit * (a * data[ia] + b * data[ib] + c * data[ic] + d * data[id]);
+          const g = lit * (a * data[ia + 1] + b * data[ib + 1] + c * data[ic + 1] + d * data[id + 1]);
+          const l = lit * (a * data[ia + 2] + b * data[ib + 2] + c * data[ic + 2] + d * data[id + 2]);
           const full = 255 * alpha;
           red = (1 - alpha) * red + clamp(m0 * r + m1 * g + m2 * l + t0 * alpha, full);
           green = (1 - alpha) * green + clamp(m3 * r + m4 * g + m5 * l + t1 * alpha, full);

@@ -38,6 +38,13 @@ const sources: EmojiSources = {
     },
     'fluent-emoji': empty,
     fxemoji: { icons: { redapple: icon('f') } },
+    'streamline-emojis': { icons: { 'red-apple-1': icon('s'), 'red-apple-2': icon('t') } },
+    'fluent-emoji-3d': empty,
+    'fluent-emoji-high-contrast': {
+      icons: { red: icon('m'), bouvet: icon('k'), norway: icon('k') },
+      chars: { '1f34e': 'red', '1f1f3-1f1f4': 'norway', '1f1e7-1f1fb': 'bouvet' },
+    },
+    'emojione-monotone': { icons: {} },
     noto: empty,
   },
   annotations: new Map<string, readonly Annotations[]>([
@@ -80,8 +87,17 @@ test('a set without code points is joined by names of CLDR and of the other sets
     twemoji: 'red-apple',
     emojione: 'an-apple',
     fxemoji: 'redapple',
+    'streamline-emojis': 'red-apple-1',
+    'fluent-emoji-high-contrast': 'red',
   });
+
   expect(emoji[2].drawings.emojione).toBe('flag-for-flag-norway');
+});
+
+test('a drawing in one colour that several emoji share belongs to none of them, and makes no twins', () => {
+  const [, , norway, bouvet] = joinEmoji(sources).emoji;
+  expect(norway.drawings).not.toHaveProperty('fluent-emoji-high-contrast');
+  expect(bouvet.drawings).not.toHaveProperty('fluent-emoji-high-contrast');
 });
 
 test('drawings that are alike make twins, by way of a third one too', () => {

@@ -5,11 +5,20 @@ export const STYLES = [
   'emojione',
   'fluent-emoji',
   'fxemoji',
+  'streamline-emojis',
+  'fluent-emoji-3d',
+  'fluent-emoji-high-contrast',
+  'emojione-monotone',
   'noto',
 ] as const;
 export type Style = (typeof STYLES)[number];
 export const HELD_OUT_STYLE: Style = 'noto';
 export const TRAINING_STYLES: readonly Style[] = STYLES.filter((s) => s !== HELD_OUT_STYLE);
+/** Drawn in one colour, which is black until training gives it another: these teach shapes. */
+export const MONOCHROME: ReadonlySet<Style> = new Set<Style>([
+  'fluent-emoji-high-contrast',
+  'emojione-monotone',
+]);
 
 export type Emoji = {
   /** Code points in hexadecimal, joined by '-', without the variation selector: '1f34e'. */
@@ -52,7 +61,10 @@ export type EmojibaseGroups = {
 export type Annotations = Readonly<
   Record<string, { readonly default?: readonly string[]; readonly tts?: readonly string[] }>
 >;
-/** `icons.json` and `chars.json` of an Iconify set; a set may have no `chars.json`. */
+/**
+ * `icons.json` and `chars.json` of an Iconify set; a set may have no `chars.json`. A drawing is the inside of an `<svg>`, or a
+ * picture as a data URL.
+ */
 export type IconSet = {
   readonly icons: Readonly<
     Record<string, { readonly body: string; readonly width?: number; readonly height?: number }>
@@ -79,7 +91,7 @@ export const codeOf = (characters: string): string =>
 
 const VARIATION_SELECTOR = 0xfe0f;
 
-/** Where a name means something else in the set without code points (emojione, of 2016), by code; null: it has no such drawing. */
+/** Where a name means something else in the sets of 2016 without code points (emojione's), by code; null: it has no such drawing. */
 const CORRECTIONS: Readonly<Record<string, string | null>> = {
   '1f199': 'up-text-button', // its up-button points upwards
   '1f635': 'dizzy-face', // renamed by Unicode
@@ -88,6 +100,7 @@ const CORRECTIONS: Readonly<Record<string, string | null>> = {
   '1f471-200d-2642': null, // its blond-haired person was meant for all
   '1f1e8-1f1e8': 'flag-for-cocos-islands',
 };
+const OF_2016: ReadonlySet<Style> = new Set<Style>(['emojione', 'emojione-monotone']);
 const COMPONENTS = 'component';
 
 /** One table out of all sources, in emojibase's order (the order of CLDR's charts). Skin tones are dropped. */
@@ -100,7 +113,7 @@ export function joinEmoji(sources: EmojiSources): Corpus {
   );
   const english = new Map(byLocale).get('en');
   const names = kept.map((e, i) => english?.get(codes[i])?.tts?.[0] ?? e.label);
-  const drawings = findDrawings(codes, names, sources.sets);
+  const drawings = withoutShared(findDrawings(codes, names, sources.sets), sources.sets);
   const twins = findTwins(drawings, sources.sets);
   return {
     emoji: kept.map((e, i) => ({
@@ -164,8 +177,9 @@ function findDrawings(
         const direct = byChars[s].get(code);
         const named = () =>
           wanted.find((n) => n in icons || n in (aliases ?? {})) ??
-          wanted.map((n) => squeezed[s].get(squeeze(n))).find((n) => n !== undefined);
-        const corrected = style === 'emojione' && code in CORRECTIONS ? CORRECTIONS[code] : named();
+          wanted.map((n) => squeezed[s].get(squeeze(n))).find((n) => n !== undefined) ??
+          wanted.map((n) => `${n}-1`).find((n) => n in icons); // the first of several drawings
+        const corrected = OF_2016.has(style) && code in CORRECTIONS ? CORRECTIONS[code] : named();
         const icon = chars ? direct : corrected;
         return icon ? [[style, icon]] : [];
       }),
@@ -207,6 +221,25 @@ export const slug = (name: string): string =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '');
 
+/** Without the drawings in one colour that several emoji share: a heart in black is a heart of no colour. */
+function withoutShared(
+  drawings: readonly Emoji['drawings'][],
+  sets: EmojiSources['sets'],
+): readonly Emoji['drawings'][] {
+  const uses = new Map<string, number>();
+  const bodies = (drawn: Emoji['drawings']) =>
+    (Object.entries(drawn) as [Style, string][]).map(
+      ([style, icon]) => [style, icon, MONOCHROME.has(style) ? svgBody(sets[style], icon) : null] as const,
+    );
+  for (const drawn of drawings)
+    for (const [, , body] of bodies(drawn)) if (body) uses.set(body, (uses.get(body) ?? 0) + 1);
+  return drawings.map((drawn) =>
+    Object.fromEntries(
+      bodies(drawn).flatMap(([style, icon, body]) => (body && uses.get(body)! > 1 ? [] : [[style, icon]])),
+    ),
+  );
+}
+
 /** Emoji that share a drawing in any style, also by way of a third one, get the index of the first of them. */
 function findTwins(drawings: readonly Emoji['drawings'][], sets: EmojiSources['sets']): readonly number[] {
   const twins = [...drawings.keys()];
@@ -223,6 +256,6 @@ function findTwins(drawings: readonly Emoji['drawings'][], sets: EmojiSources['s
   return twins;
 }
 
-/** Inside of the `<svg>` of a drawing, under any of its names. */
+/** Inside of the `<svg>` of a drawing, or its data URL, under any of its names. */
 export const svgBody = ({ icons, aliases }: IconSet, icon: string): string =>
   icons[aliases?.[icon]?.parent ?? icon].body;

@@ -8,7 +8,9 @@ export const PACKAGES_FOLDER = 'scripts/default-model/sources/node_modules';
 /** Reads the material out of a `node_modules` folder. */
 export type PackageReader = {
   json<T>(path: string): Promise<T>;
-  folders(path: string): Promise<readonly string[]>;
+  bytes(path: string): Promise<Buffer>;
+  /** Files and folders inside a folder, sorted. */
+  names(path: string): Promise<readonly string[]>;
 };
 
 export function openPackages(nodeModules: string): PackageReader {
@@ -21,6 +23,7 @@ export function openPackages(nodeModules: string): PackageReader {
   return {
     json: async <T>(path: string) =>
       JSON.parse(await readFile(join(nodeModules, path), 'utf8').catch(missing)) as T,
-    folders: async (path) => (await readdir(join(nodeModules, path)).catch(missing)).sort(),
+    bytes: (path) => readFile(join(nodeModules, path)).catch(missing),
+    names: async (path) => (await readdir(join(nodeModules, path)).catch(missing)).sort(),
   };
 }

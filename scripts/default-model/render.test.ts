@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { indexDrawings, readDrawings, writeDrawings } from './drawings.ts';
-import type { Emoji } from './emoji.ts';
-import type { IconFile } from './read-corpus.ts';
-import { renderDrawings } from './render.ts';
+import { type Emoji, STYLES } from './emoji.ts';
+import type { IconFile, IconFiles } from './read-corpus.ts';
+import { DATA_URL, renderDrawings } from './render.ts';
 
 const set = (body: string): IconFile => ({
   width: 16,
@@ -14,12 +15,9 @@ const set = (body: string): IconFile => ({
   aliases: { other: { parent: 'half' } },
 });
 const sets = {
+  ...(Object.fromEntries(STYLES.map((style) => [style, set('')])) as IconFiles),
   twemoji: set('<path fill="#f00" d="M0 0h8v16H0z"/>'),
   'fluent-emoji-flat': set('<path fill="#fff" fill-opacity=".5" d="M0 0h16v16H0z"/>'),
-  emojione: set(''),
-  'fluent-emoji': set(''),
-  fxemoji: set(''),
-  noto: set(''),
 };
 const emoji: Emoji = {
   code: '1',
@@ -52,4 +50,13 @@ test('drawings are premultiplied RGBA, and come back from the file as they went 
   } finally {
     await rm(folder, { recursive: true });
   }
+});
+
+test('a set of pictures is drawn from their files', async () => {
+  const background = { r: 0, g: 0, b: 255, alpha: 1 };
+  const webp = sharp({ create: { width: 4, height: 4, channels: 4, background } }).webp({ lossless: true });
+  const picture = set(`${DATA_URL}${(await webp.toBuffer()).toString('base64')}`);
+  const drawn = { ...emoji, drawings: { 'fluent-emoji-3d': 'half' } };
+  const { pixels } = await renderDrawings([drawn], { ...sets, 'fluent-emoji-3d': picture }, 8);
+  expect([...pixels.slice(0, 4)]).toEqual([0, 0, 255, 255]);
 });

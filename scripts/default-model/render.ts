@@ -18,7 +18,7 @@ export async function renderDrawings(
   const work = entries.entries(); // shared by the workers: each takes the next drawing
   const worker = async () => {
     for (const [k, [style, i]] of work) {
-      pixels.set(await renderSvg(svgOf(sets[style], emoji[i].drawings[style]!), side), k * size);
+      pixels.set(await renderImage(imageFile(sets[style], emoji[i].drawings[style]!), side), k * size);
       onProgress(++done, entries.length);
     }
   };
@@ -26,16 +26,26 @@ export async function renderDrawings(
   return { side, entries, pixels };
 }
 
-export function svgOf(set: IconFile, icon: string): string {
+export const DATA_URL = 'data:image/webp;base64,';
+
+/** What an image file of a drawing holds: SVG, or the picture that the set has. */
+export function imageFile(set: IconFile, icon: string): Buffer {
+  const body = svgBody(set, icon);
+  return body.startsWith(DATA_URL)
+    ? Buffer.from(body.slice(DATA_URL.length), 'base64')
+    : Buffer.from(svgOf(set, icon));
+}
+
+function svgOf(set: IconFile, icon: string): string {
   const { width = set.width, height = set.height } = set.icons[set.aliases?.[icon]?.parent ?? icon];
   const body = svgBody(set, icon);
   return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${body}</svg>`;
 }
 
-/** SVG → premultiplied RGBA.   [side · side · 4] */
-export async function renderSvg(svg: string, side: number): Promise<Uint8Array> {
+/** SVG or picture → premultiplied RGBA.   [side · side · 4] */
+export async function renderImage(file: Buffer, side: number): Promise<Uint8Array> {
   const { default: sharp } = await import('sharp');
-  const { data } = await sharp(Buffer.from(svg), { density: 288 }) // drawn large, then made smaller: fine lines stay
+  const { data } = await sharp(file, { density: 288 }) // SVG is drawn large, then made smaller: fine lines stay
     .resize(side, side, { fit: 'contain', background: { r: 0, g: 0, b: 0, alpha: 0 } })
     .ensureAlpha()
     .raw()

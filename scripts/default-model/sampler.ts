@@ -2,9 +2,9 @@ import { randomStream } from '../../src/adapters/combine/random-stream.ts';
 import { type PatchOptions, patchify } from '../../src/image/patchify.ts';
 import { textIds } from '../../src/text/prompts.ts';
 import type { TextTokenizer } from '../../src/text/tokenizer.ts';
-import { drawView, randomView } from './augment.ts';
+import { drawView, randomView, tintedView } from './augment.ts';
 import type { Drawings } from './drawings.ts';
-import { type Corpus, type LocaleTexts, type Style, TRAINING_STYLES } from './emoji.ts';
+import { type Corpus, type LocaleTexts, MONOCHROME, type Style, TRAINING_STYLES } from './emoji.ts';
 import { localeShares } from './locales.ts';
 import { keywordCounts, type Phrase, randomPhrase } from './phrases.ts';
 import { languageOf, trainingTexts } from './splits.ts';
@@ -113,7 +113,7 @@ export function createSampler(options: SamplerOptions): (step: number) => Batch 
         );
       }),
     });
-    const styles = Array.from(emoji, (i) => stylesOf[i][Math.floor(random() * stylesOf[i].length)]);
+    const styles = Array.from(emoji, (i) => randomStyle(stylesOf[i], random));
     const { pixelValues, grid } = drawBatch(options, emoji, styles, random);
     return {
       step,
@@ -199,6 +199,18 @@ function namedPairs(
   return out;
 }
 
+/** How often a style comes, against the others that have a drawing. */
+const styleShare = (style: Style): number => (MONOCHROME.has(style) ? 0.35 : 1);
+
+function randomStyle(styles: readonly Style[], random: () => number): Style {
+  let place = random() * styles.reduce((sum, style) => sum + styleShare(style), 0);
+  for (const style of styles) {
+    place -= styleShare(style);
+    if (place < 0) return style;
+  }
+  return styles[0];
+}
+
 /** Share of pictures in which the drawing of another style shines through: between the styles lie others. */
 const BLENDED = 0.4;
 
@@ -213,11 +225,12 @@ function drawBatch(
   const pixels = new Uint8ClampedArray(emoji.length * size);
   emoji.forEach((e, i) => {
     const place = pixels.subarray(i * size, (i + 1) * size);
-    const view = randomView(random);
+    const coloured = randomView(random);
+    const view = MONOCHROME.has(styles[i]) ? tintedView(coloured, random) : coloured;
     drawView(drawings.of(styles[i], e)!, view, imageSize, place);
     const [blended, share, pick] = [random() < BLENDED, 0.2 + 0.6 * random(), random()];
-    const others = TRAINING_STYLES.filter((s) => s !== styles[i] && drawings.of(s, e));
-    if (!blended || others.length === 0) return;
+    const others = TRAINING_STYLES.filter((s) => s !== styles[i] && !MONOCHROME.has(s) && drawings.of(s, e));
+    if (!blended || others.length === 0 || MONOCHROME.has(styles[i])) return;
     const other = drawView(drawings.of(others[Math.floor(pick * others.length)], e)!, view, imageSize);
     for (let p = 0; p < size; p++) place[p] = (1 - share) * place[p] + share * other.data[p];
   });

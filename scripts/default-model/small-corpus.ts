@@ -38,7 +38,7 @@ export function smallDrawings(): Drawings {
   );
   const pixels = new Uint8Array(entries.length * SIDE * SIDE * 4);
   entries.forEach(([style, i], k) => {
-    const colour = [i * 10, STYLES.indexOf(style) * 48, 200, 255];
+    const colour = [i * 10, STYLES.indexOf(style) * 20, 200, 255];
     for (let p = 0; p < SIDE * SIDE; p++) pixels.set(colour, (k * SIDE * SIDE + p) * 4);
   });
   return indexDrawings({ side: SIDE, entries, pixels });
