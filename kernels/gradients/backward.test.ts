@@ -16,9 +16,11 @@ import {
 } from '../index.ts';
 
 type Two = tf.Tensor2D;
-const angles = gaussianTensor([7, 4], 90);
-const half = tf.tidy(() => ({ cos: tf.keep(tf.cos(angles)), sin: tf.keep(tf.sin(angles)) }));
-const rotary = (table: Two): Two => tf.concat([table, table], 1);
+const turned = (x: Two): Two => {
+  const angles = gaussianTensor([7, 4], 90);
+  const rotary = (half: Two): Two => tf.concat([half, half], 1);
+  return rope(x, rotary(tf.cos(angles)), rotary(tf.sin(angles)), 3);
+};
 
 const withLora =
   (activation: LoraActivation) => (x: Two, w: Two, bias: Two, a: Two, b: Two, a2: Two, b2: Two) =>
@@ -54,7 +56,7 @@ const CASES: readonly { name: string; shapes: [number, number][]; f: (...xs: Two
   { name: 'linear, LoRA with ReLU', shapes: linearShapes, f: withLora('relu') as (...xs: Two[]) => Two },
   { name: 'attention', shapes: attentionShapes, f: attend(false) as (...xs: Two[]) => Two },
   { name: 'causal attention', shapes: attentionShapes, f: attend(true) as (...xs: Two[]) => Two },
-  { name: 'rope', shapes: [[7, 24]], f: (x) => rope(x, rotary(half.cos), rotary(half.sin), 3) },
+  { name: 'rope', shapes: [[7, 24]], f: turned },
   {
     name: 'rmsNorm',
     shapes: [

@@ -67,6 +67,13 @@ export const shapeGradients: readonly Gradient[] = [
       },
     }),
   },
+  ofShape(tf.PadV2, (dy, x, { paddings }) =>
+    tf.slice(
+      dy,
+      (paddings as [number, number][]).map(([before]) => before),
+      x.shape,
+    ),
+  ),
   {
     kernelName: tf.Transpose,
     gradFunc: (dy, _, { perm }) => ({
