@@ -3,45 +3,10 @@ import { imageIds } from '../../src/text/prompts.ts';
 import type { TextTokenizer } from '../../src/text/tokenizer.ts';
 import type { TrainBatch } from '../../src/train/gradients.ts';
 import { infoNce } from '../../src/train/losses/info-nce.ts';
-import type { Loss } from '../../src/train/losses/loss.ts';
 import type { TrainInput } from '../../src/train/train-input.ts';
 import { MATRYOSHKA } from './geometry.ts';
 import { prototypeLoss } from './prototypes.ts';
 import type { Batch } from './sampler.ts';
-
-/** How much each pair of sides counts. */
-export type PairWeights = { readonly textImage: number; readonly textText: number };
-
-/** Two texts and a picture of each emoji: every text against every picture, and the texts against each other. */
-export function contrastBatch(
-  batch: Batch,
-  tokenizer: TextTokenizer,
-  { temperature, weights }: { readonly temperature: number; readonly weights: PairWeights },
-): TrainBatch {
-  const { first, second } = batch;
-  const views = { temperature, sizes: MATRYOSHKA };
-  const losses = [
-    { loss: infoNce({ ...views, answers: first.names }), sides: [0, 2], weight: weights.textImage / 2 },
-    { loss: infoNce({ ...views, answers: second.names }), sides: [1, 2], weight: weights.textImage / 2 },
-    {
-      loss: infoNce({ ...views, answers: either(first.names, second.names) }),
-      sides: [0, 1],
-      weight: weights.textText,
-    },
-  ].filter(({ weight }) => weight > 0);
-  const loss: Loss = {
-    name: 'contrast',
-    multi: false,
-    compute: (sides) =>
-      losses
-        .map(
-          ({ loss, sides: [a, b], weight }) =>
-            tf.mul(loss.compute([sides[a], sides[b]]), weight) as tf.Scalar,
-        )
-        .reduce((sum, term) => tf.add(sum, term)),
-  };
-  return { sides: sidesOf(batch, tokenizer), loss };
-}
 
 /** What all weights learn from: a text and a picture of each emoji find its prototype among all, and each other in the batch. */
 export function lesson(
@@ -85,10 +50,4 @@ function pictures({ pixelValues, grid, emoji }: Batch, tokenizer: TextTokenizer)
     span,
     image: { pixelValues: pixelValues.subarray(i * size, (i + 1) * size), grid },
   }));
-}
-
-/** 1 where one text says what the other emoji is called, in either direction.   → [B · B] */
-function either(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const B = Math.sqrt(first.length);
-  return first.map((yes, at) => yes | second[(at % B) * B + Math.floor(at / B)]);
 }

@@ -20,6 +20,7 @@ const GEOMETRY: Geometry = {
   lora: { rank: 8, activation: 'none' },
 };
 
+export const WIDTH = GEOMETRY.hidden;
 export const TASKS = ['retrieval', 'classification', 'clustering'] as const;
 export type Task = (typeof TASKS)[number];
 export const LORA_RANK = GEOMETRY.lora.rank;

@@ -51,6 +51,13 @@ export const keywordCounts = ({ keywords }: LocaleTexts): ReadonlyMap<string, nu
   return counts;
 };
 
+/** The name of emoji `i` in one locale, as it is or in a template; null where it has none. */
+export function randomName(texts: LocaleTexts, i: number, random: () => number): Phrase | null {
+  const name = texts.names[i];
+  if (name === null) return null;
+  return cased(random() < 0.7 ? name : inTemplate(texts.locale, name, random), [name], random);
+}
+
 /**
  * A text about emoji `i` in one locale: its name (half of the time), a keyword, name and keyword, or either in a template.
  * Null where the locale says nothing about it.

@@ -23,7 +23,10 @@ export type Targets = {
   readonly also?: readonly (readonly (readonly number[])[])[];
 };
 
-/** −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size. */
+/**
+ * −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size. An input whose own is −1
+ * adds nothing.
+ */
 export function prototypeLoss(
   vectors: tf.Variable<tf.Rank.R2>,
   { own, also }: Targets,
@@ -47,6 +50,23 @@ export function prototypeLoss(
             return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(open), truth)), B));
           });
         });
+        return tf.div(tf.addN(terms), terms.length) as tf.Scalar;
+      }),
+  };
+}
+
+/** 1 − cosine to the own target, for every side of a batch, at every Matryoshka size.   targets: [B, D] */
+export function directionLoss(targets: tf.Tensor2D): Loss {
+  return {
+    name: 'directions',
+    multi: false,
+    compute: (sides) =>
+      tf.tidy(() => {
+        const terms = MATRYOSHKA.flatMap((size) =>
+          sides.map((side: Side) =>
+            tf.sub(1, tf.mean(tf.sum(tf.mul(unit(side.pooled, size), unit(targets, size)), 1))),
+          ),
+        );
         return tf.div(tf.addN(terms), terms.length) as tf.Scalar;
       }),
   };

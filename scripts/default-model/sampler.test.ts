@@ -132,3 +132,14 @@ test('shares sum to 1: English a tenth, the major languages 60 %', () => {
   expect(shares[names.indexOf('en')]).toBeCloseTo(0.1, 10);
   expect(sum(0, MAJOR_LOCALES.length)).toBeCloseTo(0.6, 10);
 });
+
+test('names only: every text is made of the name of its emoji', () => {
+  const sample = createSampler({ ...options, namesOnly: true });
+  for (const step of steps.slice(0, 5)) {
+    const { emoji, first } = sample(step);
+    emoji.forEach((e, i) => {
+      const { names } = corpus.locales.find((l) => l.locale === first.locales[i])!;
+      expect(first.texts[i].toLowerCase()).toContain(names[e]!.toLowerCase());
+    });
+  }
+});

@@ -6,7 +6,7 @@ import { drawView, randomView, tintedView } from './augment.ts';
 import type { Drawings } from './drawings.ts';
 import { type Corpus, type LocaleTexts, MONOCHROME, type Style, TRAINING_STYLES } from './emoji.ts';
 import { localeShares } from './locales.ts';
-import { keywordCounts, type Phrase, randomPhrase } from './phrases.ts';
+import { keywordCounts, type Phrase, randomName, randomPhrase } from './phrases.ts';
 import { languageOf, trainingTexts } from './splits.ts';
 
 /** One text for each emoji of a batch. */
@@ -49,8 +49,8 @@ export type SamplerOptions = {
   /** Tokens of a text, its prefix included. */
   readonly maxLength: number;
   readonly seed: number;
-  /** Emoji that may come, by their code. Default: all. */
-  readonly only?: (code: string) => boolean;
+  /** Texts are names alone. Default: keywords too. */
+  readonly namesOnly?: boolean;
 };
 
 /**
@@ -65,16 +65,15 @@ export function createSampler(options: SamplerOptions): (step: number) => Batch 
     TRAINING_STYLES.filter((style) => options.drawings.of(style, i) !== null),
   );
   const locales = corpus.locales.map((l) => trainingTexts(corpus, l));
+  const { namesOnly = false } = options;
   const sayable = corpus.emoji.map((_, i) =>
-    locales.some((l) => l.names[i] !== null || l.keywords[i].length > 0),
+    locales.some((l) => l.names[i] !== null || (!namesOnly && l.keywords[i].length > 0)),
   );
-  const usable = [...corpus.emoji.keys()].filter(
-    (i) => stylesOf[i].length > 0 && sayable[i] && (options.only?.(corpus.emoji[i].code) ?? true),
-  );
+  const usable = [...corpus.emoji.keys()].filter((i) => stylesOf[i].length > 0 && sayable[i]);
   if (usable.length < B)
     throw new RangeError(`a batch of ${B} different emoji was asked for; ${usable.length} can be trained on`);
   const rounds = Math.floor(usable.length / B);
-  const drawPhrase = phraseSource(locales);
+  const drawPhrase = phraseSource(locales, namesOnly);
   const owners = corpus.locales.map(lazyOwners);
   const classes = corpus.emoji.map((e) => e.twin);
   const alike = new Map<number, number[]>();
@@ -133,6 +132,7 @@ type Drawn = { readonly locale: number; readonly phrase: Phrase };
 /** Draws a locale by its share, then a phrase; again while that locale says nothing of the emoji. */
 function phraseSource(
   locales: readonly LocaleTexts[],
+  namesOnly: boolean,
 ): (emoji: number, notIn: string | null, random: () => number) => Drawn {
   const sums: number[] = [];
   for (const share of localeShares(locales)) sums.push((sums.at(-1) ?? 0) + share);
@@ -143,7 +143,9 @@ function phraseSource(
       const locale = Math.min(locales.length - 1, firstAbove(sums, place));
       // An emoji of one language only gets both texts from it.
       if (attempt < 50 && languageOf(locales[locale].locale) === notIn) continue;
-      const phrase = randomPhrase(locales[locale], counts[locale], emoji, random);
+      const phrase = namesOnly
+        ? randomName(locales[locale], emoji, random)
+        : randomPhrase(locales[locale], counts[locale], emoji, random);
       if (phrase) return { locale, phrase };
     }
   };

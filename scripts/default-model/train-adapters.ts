@@ -1,7 +1,7 @@
 import { appendFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { preprocessorConfig } from '../../bench/make-checkpoint/plan-checkpoint.ts';
 import { openTerminal, printError } from '../../src/cli/terminal.ts';
 import type { DeviceName } from '../../src/config.ts';
@@ -11,13 +11,16 @@ import type { TrainBatch } from '../../src/train/gradients.ts';
 import { loraVariables } from '../../src/train/lora-variables.ts';
 import { warmupCosine } from '../../src/train/schedule.ts';
 import { createTrainer } from '../../src/train/trainer.ts';
-import { contrastBatch, sidesOf } from './contrast.ts';
-import { IMAGE_SIZE, LORA_RANK, TASKS, type Task } from './geometry.ts';
+import { variableOf } from '../../src/train/variables.ts';
+import { lesson, sidesOf } from './contrast.ts';
+import { IMAGE_SIZE, LORA_RANK, TASKS, type Task, WIDTH } from './geometry.ts';
 import { MATERIAL_FOLDER, type Material, readMaterial } from './material.ts';
-import { prototypeLoss, prototypes } from './prototypes.ts';
+import { meanings } from './meanings.ts';
+import { directionLoss, prototypeLoss, prototypes } from './prototypes.ts';
 import { createSampler } from './sampler.ts';
 import { picturePart } from './splits.ts';
 import { saveState } from './train-state.ts';
+import { readValues } from './write-model.ts';
 
 const USAGE = `node --import tsx scripts/default-model/train-adapters.ts [options]
 
@@ -34,45 +37,77 @@ Trains the task adapters on the frozen base that export.ts --base wrote. One tha
 const TEMPERATURE = 0.1;
 
 /** What an adapter learns from: batches, and variables of its own beside the LoRA. */
-type Lesson = { readonly own: ReadonlyMap<string, tf.Variable>; batch(step: number): TrainBatch };
+type Lesson = {
+  readonly own: ReadonlyMap<string, tf.Variable>;
+  batch(step: number): TrainBatch;
+  dispose(): void;
+};
+
+// A classifier weighs directions by itself, so it gets as many as there are; distances between pictures are clearer in few.
+const LABELLED = {
+  classification: { label: 'subgroup', width: WIDTH },
+  clustering: { label: 'group', width: 40 },
+} as const;
+const LABEL_WEIGHT = 0.3;
 
 /**
- * retrieval: texts find pictures among those of the batch. classification, clustering: texts and pictures find their CLDR
+ * retrieval: names find their emoji among all, and its picture among those of the batch, with the base's prototypes.
+ * classification, clustering: texts and pictures move towards what their emoji means (`meanings`), and find their CLDR
  * sub-group, or group, of which only the emoji of the `validation` part show the label: those that are reported never do.
  */
-function lessonFor(task: Task, material: Material, width: number, seed: number): Lesson {
-  const sampler = (batchSize: number, only?: (code: string) => boolean) =>
-    createSampler({
-      ...material,
-      patches: parsePreprocessorConfig(preprocessorConfig(IMAGE_SIZE ** 2)),
-      batchSize,
-      imageSize: IMAGE_SIZE,
-      maxLength: 32,
-      seed,
-      only,
-    });
+async function lessonFor(task: Task, material: Material, run: string, seed: number): Promise<Lesson> {
+  const { corpus, tokenizer } = material;
+  const sample = createSampler({
+    ...material,
+    patches: parsePreprocessorConfig(preprocessorConfig(IMAGE_SIZE ** 2)),
+    batchSize: 384,
+    imageSize: IMAGE_SIZE,
+    maxLength: 32,
+    seed,
+    namesOnly: task === 'retrieval',
+  });
   if (task === 'retrieval') {
-    const sample = sampler(384);
-    const weights = { textImage: 1, textText: 0.25 };
+    const learned = (await readValues(join(run, 'base.safetensors'))).get('prototypes')!;
+    const vectors = variableOf(tf.tensor2d(learned, [corpus.emoji.length, WIDTH]));
     return {
       own: new Map(),
-      batch: (step) => contrastBatch(sample(step), material.tokenizer, { temperature: TEMPERATURE, weights }),
+      batch: (step) => lesson(sample(step), tokenizer, vectors, TEMPERATURE),
+      dispose: () => vectors.dispose(),
     };
   }
-  const label = task === 'classification' ? 'subgroup' : 'group';
-  const labels = [...new Set(material.corpus.emoji.map((e) => e[label]))].sort();
-  const vectors = prototypes(labels.length, width, seed);
-  const sample = sampler(128, (code) => picturePart(code) === 'validation');
+  const { label, width } = LABELLED[task];
+  const labels = [...new Set(corpus.emoji.map((e) => e[label]))].sort();
+  const vectors = prototypes(labels.length, WIDTH, seed);
+  const targets = (await meanings(corpus, width, seed)).map((v) =>
+    Float32Array.from({ length: WIDTH }, (_, k) => v[k] ?? 0),
+  );
   return {
     own: new Map([['prototypes', vectors]]),
     batch: (step) => {
       const batch = sample(step);
-      const own = batch.emoji.map((i) => labels.indexOf(material.corpus.emoji[i][label]));
+      const own = batch.emoji.map((i) => {
+        const emoji = corpus.emoji[i];
+        return picturePart(emoji.code) === 'validation' ? labels.indexOf(emoji[label]) : -1;
+      });
+      const named = prototypeLoss(vectors, { own }, TEMPERATURE);
+      const [texts, , pictures] = sidesOf(batch, tokenizer);
       return {
-        sides: sidesOf(batch, material.tokenizer),
-        loss: prototypeLoss(vectors, { own }, TEMPERATURE),
+        sides: [texts, pictures],
+        loss: {
+          name: 'meanings and labels',
+          multi: false,
+          compute: (sides) =>
+            tf.tidy(() => {
+              const meant = tf.stack(Array.from(batch.emoji, (i) => tf.tensor1d(targets[i]))) as tf.Tensor2D;
+              return tf.add(
+                directionLoss(meant).compute(sides),
+                tf.mul(LABEL_WEIGHT, named.compute(sides)),
+              ) as tf.Scalar;
+            }),
+        },
       };
     },
+    dispose: () => vectors.dispose(),
   };
 }
 
@@ -99,8 +134,9 @@ async function trainAdapters(): Promise<void> {
     adapters: null,
   });
   const { model } = jina;
+  const run = join(values.material, 'run');
   for (const task of TASKS) {
-    const state = join(values.material, 'run', `${task}.safetensors`);
+    const state = join(run, `${task}.safetensors`);
     if (await stat(state).catch(() => null)) continue;
     const trainable = loraVariables(model, {
       name: task,
@@ -108,7 +144,7 @@ async function trainAdapters(): Promise<void> {
       seed,
       targets: (name) => name.startsWith('model.layers.') || name.startsWith('multi_vector_projector'),
     });
-    const { own, batch } = lessonFor(task, material, model.config.decoder.hiddenSize, seed);
+    const { own, batch, dispose } = await lessonFor(task, material, run, seed);
     const variables = new Map([...trainable.variables, ...own]);
     const trainer = createTrainer({
       config: model.config,
@@ -120,12 +156,12 @@ async function trainAdapters(): Promise<void> {
       const report = await trainer.step(batch(step));
       bar.update(step + 1, total);
       const line = `${JSON.stringify({ ...report, ms: Date.now() })}\n`;
-      await appendFile(join(values.material, 'run', `${task}.jsonl`), line);
+      await appendFile(join(run, `${task}.jsonl`), line);
     }
     bar.stop();
     await saveState(state, trainable.variables, trainer.optimizer, { seed: values.seed });
     trainer.dispose();
-    for (const v of own.values()) v.dispose();
+    dispose();
     trainable.dispose();
   }
 }
