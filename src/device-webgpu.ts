@@ -145,8 +145,11 @@ export async function gpuIdle(): Promise<void> {
   await checksDone();
 }
 
-/** Bytes of free buffers that wait for the next call of the same shape. */
-export const KEPT_BYTES = 256 * 2 ** 20;
+/**
+ * Bytes of free buffers that wait for the next call of the same shape: all that a query has. A large batch makes its buffers
+ * again, which takes the host less than a thousandth of what the batch takes the GPU; its memory is worth more.
+ */
+export const KEPT_BYTES = 16 * 2 ** 20;
 
 /**
  * Ends a pass of the model: free buffers that the last two passes used stay for the next, up to so many bytes, and the others

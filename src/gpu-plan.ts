@@ -4,6 +4,7 @@ import { quantRowBytes } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import { activationBytes, type PlannedBatch } from './activation-plan.ts';
 import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
+import { KEPT_BYTES } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
@@ -37,10 +38,12 @@ export type GpuPlanInputs = {
   readonly batches: readonly PlannedBatch[];
 };
 
-// Measured on models of a quarter of the published width, llvmpipe, in the second call of a shape: the most that lies on the
-// device beside weights, for each byte of tensors that the plan has alive. 16 texts of 64 tokens: 44.4 MB for 36.3; a picture of
-// 560 × 448: 67.8 for 22.1, what the pool kept of the decoder in the call before included.
-const HELD = { texts: 1.23, images: 3.1 };
+// Measured on models of a quarter of the published width, llvmpipe, in the second call of a shape, for each byte of tensors that
+// the plan has alive: what waits for a submit or for its size to be asked for again (16 texts of 64 tokens: 43.5 MB lay there for
+// 36.3; a picture of 840 × 672 with nothing kept: 115.5 for 49.8), and what one half of a picture's call leaves to the other
+// (224 × 280: 17.6 MB where 12.8 lie with nothing kept, for 5.5), of which only so much is kept.
+const WAITING = { texts: 0.23, images: 1.32 };
+const LEFT_BY_TOWER = 0.86;
 
 /** Bytes of a row of `inSize` weights. Shaders read fours of values, so rows are padded to them. */
 export function gpuRowBytes(precision: GpuPrecision, inSize: number): number {
@@ -111,7 +114,8 @@ export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
   const form = { packed: false, rank: inputs.adapters.rank, fused: true };
   const needs = batches.map((batch) => {
     const work = activationBytes(config, spec, batch, form);
-    return { work, pool: work * ((batch.images.length > 0 ? HELD.images : HELD.texts) - 1) };
+    const [waiting, left] = batch.images.length > 0 ? [WAITING.images, LEFT_BY_TOWER] : [WAITING.texts, 0];
+    return { work, pool: waiting * work + Math.min(left * work, KEPT_BYTES) };
   });
   const { work, pool } = needs.reduce((a, b) => (a.work + a.pool >= b.work + b.pool ? a : b));
   return GPU_PRECISIONS.map((precision) => {

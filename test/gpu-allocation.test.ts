@@ -117,6 +117,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('what a model takes of a GPU', { t
       ['sixteen texts', texts(16, 64)],
       ['a long text', texts(1, 1000)],
       ['a picture', picture(224, 280)],
+      ['a page', picture(840, 672)],
     ])('so is the most that %s takes, call after call, within 7 %%', async (_, { batch, run }) => {
       releaseAll();
       await run(jina);

@@ -1,6 +1,14 @@
 import { expect, test } from 'vitest';
 import { randomStream } from '../../src/adapters/combine/random-stream.ts';
-import { drawView, PLAIN_VIEW, plainBackground, randomView, tintedView, type View } from './augment.ts';
+import {
+  calmView,
+  drawView,
+  PLAIN_VIEW,
+  plainBackground,
+  randomView,
+  tintedView,
+  type View,
+} from './augment.ts';
 import type { Drawing } from './drawings.ts';
 
 const SIDE = 8;
@@ -93,5 +101,15 @@ test('random views: the same for a seed, others for another, and the drawing sta
   for (let seed = 0; seed < 50; seed++) {
     const [r, , b] = at(drawView(red, view(seed), 28), 14, 14);
     expect(r - b, `seed ${seed}`).toBeGreaterThan(60);
+  }
+});
+
+test('a calm view is whole, upright and before white', () => {
+  const red = drawing(() => [255, 0, 0, 255]);
+  for (let seed = 0; seed < 20; seed++) {
+    const view = calmView(randomStream(seed, 'calm'));
+    expect(view).toMatchObject({ angle: 0, background: PLAIN_VIEW.background, colour: PLAIN_VIEW.colour });
+    expect(view.scale[0] / 2 + Math.abs(view.shift[0])).toBeLessThanOrEqual(0.55); // hardly over the edge
+    expect(at(drawView(red, view, 28), 14, 14)).toEqual([255, 0, 0]);
   }
 });

@@ -54,6 +54,13 @@ export const PLAIN_VIEW: View = {
   blur: 0,
 };
 
+/** A view of a drawing as most people meet it: whole, upright, in its own colours before white. */
+export function calmView(random: () => number): View {
+  const within = (low: number, high: number) => low + (high - low) * random();
+  const size = within(0.84, 1);
+  return { ...PLAIN_VIEW, scale: [size, size], shift: [within(-0.05, 0.05), within(-0.05, 0.05)] };
+}
+
 /** A view to learn from. Never mirrored: arrows and hands mean something else then. */
 export function randomView(random: () => number): View {
   const within = (low: number, high: number) => low + (high - low) * random();

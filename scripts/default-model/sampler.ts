@@ -2,7 +2,7 @@ import { randomStream } from '../../src/adapters/combine/random-stream.ts';
 import { type PatchOptions, patchify } from '../../src/image/patchify.ts';
 import { textIds } from '../../src/text/prompts.ts';
 import type { TextTokenizer } from '../../src/text/tokenizer.ts';
-import { drawView, randomView, tintedView } from './augment.ts';
+import { calmView, drawView, randomView, tintedView } from './augment.ts';
 import type { Drawings } from './drawings.ts';
 import { type Corpus, type LocaleTexts, MONOCHROME, type Style, TRAINING_STYLES } from './emoji.ts';
 import { localeShares } from './locales.ts';
@@ -51,6 +51,8 @@ export type SamplerOptions = {
   readonly seed: number;
   /** Texts are names alone. Default: keywords too. */
   readonly namesOnly?: boolean;
+  /** Drawings stand whole before white. Default: every background, angle and colour. */
+  readonly calm?: boolean;
 };
 
 /**
@@ -218,7 +220,7 @@ const BLENDED = 0.4;
 
 /** All pictures one below the other are one tall picture: its patches are those of the pictures, in their order. */
 function drawBatch(
-  { drawings, imageSize, patches }: SamplerOptions,
+  { drawings, imageSize, patches, calm = false }: SamplerOptions,
   emoji: Int32Array,
   styles: readonly Style[],
   random: () => number,
@@ -227,7 +229,7 @@ function drawBatch(
   const pixels = new Uint8ClampedArray(emoji.length * size);
   emoji.forEach((e, i) => {
     const place = pixels.subarray(i * size, (i + 1) * size);
-    const coloured = randomView(random);
+    const coloured = calm ? calmView(random) : randomView(random);
     const view = MONOCHROME.has(styles[i]) ? tintedView(coloured, random) : coloured;
     drawView(drawings.of(styles[i], e)!, view, imageSize, place);
     const [blended, share, pick] = [random() < BLENDED, 0.2 + 0.6 * random(), random()];

@@ -12,7 +12,7 @@ import { loraVariables } from '../../src/train/lora-variables.ts';
 import { warmupCosine } from '../../src/train/schedule.ts';
 import { createTrainer } from '../../src/train/trainer.ts';
 import { variableOf } from '../../src/train/variables.ts';
-import { lesson, sidesOf } from './contrast.ts';
+import { lesson } from './contrast.ts';
 import { IMAGE_SIZE, LORA_RANK, TASKS, type Task, WIDTH } from './geometry.ts';
 import { MATERIAL_FOLDER, type Material, readMaterial } from './material.ts';
 import { meanings } from './meanings.ts';
@@ -43,16 +43,16 @@ type Lesson = {
   dispose(): void;
 };
 
-// A classifier weighs directions by itself, so it gets as many as there are; distances between pictures are clearer in few.
+// A classifier weighs directions by itself: it gets all that the base knows, and labels stand out. k-means counts every direction
+// alike, so its vectors have few, and nothing of the base's.
 const LABELLED = {
-  classification: { label: 'subgroup', width: WIDTH },
-  clustering: { label: 'group', width: 40 },
+  classification: { label: 'subgroup', width: WIDTH, labels: 1, kept: 1 },
+  clustering: { label: 'group', width: 40, labels: 0.3, kept: 0 },
 } as const;
-const LABEL_WEIGHT = 0.3;
 
 /**
  * retrieval: names find their emoji among all, and its picture among those of the batch, with the base's prototypes.
- * classification, clustering: texts and pictures move towards what their emoji means (`meanings`), and find their CLDR
+ * classification, clustering: they move towards what their emoji means (`meanings`), and find their CLDR
  * sub-group, or group, of which only the emoji of the `validation` part show the label: those that are reported never do.
  */
 async function lessonFor(task: Task, material: Material, run: string, seed: number): Promise<Lesson> {
@@ -65,17 +65,18 @@ async function lessonFor(task: Task, material: Material, run: string, seed: numb
     maxLength: 32,
     seed,
     namesOnly: task === 'retrieval',
+    calm: task !== 'clustering',
   });
+  const learned = (await readValues(join(run, 'base.safetensors'))).get('prototypes')!;
+  const base = variableOf(tf.tensor2d(learned, [corpus.emoji.length, WIDTH]));
   if (task === 'retrieval') {
-    const learned = (await readValues(join(run, 'base.safetensors'))).get('prototypes')!;
-    const vectors = variableOf(tf.tensor2d(learned, [corpus.emoji.length, WIDTH]));
     return {
       own: new Map(),
-      batch: (step) => lesson(sample(step), tokenizer, vectors, TEMPERATURE),
-      dispose: () => vectors.dispose(),
+      batch: (step) => lesson(sample(step), tokenizer, base, TEMPERATURE),
+      dispose: () => base.dispose(),
     };
   }
-  const { label, width } = LABELLED[task];
+  const { label, width, ...weight } = LABELLED[task];
   const labels = [...new Set(corpus.emoji.map((e) => e[label]))].sort();
   const vectors = prototypes(labels.length, WIDTH, seed);
   const targets = (await meanings(corpus, width, seed)).map((v) =>
@@ -90,24 +91,26 @@ async function lessonFor(task: Task, material: Material, run: string, seed: numb
         return picturePart(emoji.code) === 'validation' ? labels.indexOf(emoji[label]) : -1;
       });
       const named = prototypeLoss(vectors, { own }, TEMPERATURE);
-      const [texts, , pictures] = sidesOf(batch, tokenizer);
+      const { sides, loss: kept } = lesson(batch, tokenizer, base, TEMPERATURE);
       return {
-        sides: [texts, pictures],
+        sides,
         loss: {
           name: 'meanings and labels',
           multi: false,
           compute: (sides) =>
             tf.tidy(() => {
               const meant = tf.stack(Array.from(batch.emoji, (i) => tf.tensor1d(targets[i]))) as tf.Tensor2D;
-              return tf.add(
+              const terms = [
                 directionLoss(meant).compute(sides),
-                tf.mul(LABEL_WEIGHT, named.compute(sides)),
-              ) as tf.Scalar;
+                tf.mul(weight.labels, named.compute(sides)),
+                ...(weight.kept > 0 ? [tf.mul(weight.kept, kept.compute(sides))] : []),
+              ];
+              return tf.addN(terms) as tf.Scalar;
             }),
         },
       };
     },
-    dispose: () => vectors.dispose(),
+    dispose: () => tf.dispose([vectors, base]),
   };
 }
 
