@@ -1,6 +1,6 @@
 import { qr } from '../../src/adapters/algebra/qr.ts';
 import { denseSvd } from '../../src/adapters/algebra/svd.ts';
-import { dot, type Vectors } from '../../src/adapters/algebra/vectors.ts';
+import { dot, mixed, type Vectors } from '../../src/adapters/algebra/vectors.ts';
 import { randomStream } from '../../src/adapters/combine/random-stream.ts';
 import type { Corpus, LocaleTexts } from './emoji.ts';
 import { MAJOR_LOCALES } from './locales.ts';
@@ -29,12 +29,9 @@ export async function meanings(
   for (let round = 0; round < ROUNDS; round++) basis = qr(times(rows, basis)).q;
   // The largest eigenvalues with their vectors, largest first: those of the matrix as seen in the basis, turned back.
   const { u, s } = denseSvd(times(basis, times(rows, basis)));
+  const directions = u.map((turn) => mixed(basis, turn, rows.length));
   return rows.map((_, i) => {
-    const vector = Float32Array.from(u, (turn, k) => {
-      let sum = 0;
-      for (let j = 0; j < turn.length; j++) sum += turn[j] * basis[j][i];
-      return sum * Math.sqrt(s[k]);
-    });
+    const vector = Float32Array.from(directions, (d, k) => d[i] * Math.sqrt(s[k]));
     const size = Math.hypot(...vector) || 1;
     return vector.map((x) => x / size);
   });

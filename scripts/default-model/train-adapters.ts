@@ -79,9 +79,7 @@ async function lessonFor(task: Task, material: Material, run: string, seed: numb
   const { label, width, ...weight } = LABELLED[task];
   const labels = [...new Set(corpus.emoji.map((e) => e[label]))].sort();
   const vectors = prototypes(labels.length, WIDTH, seed);
-  const targets = (await meanings(corpus, width, seed)).map((v) =>
-    Float32Array.from({ length: WIDTH }, (_, k) => v[k] ?? 0),
-  );
+  const targets = await meanings(corpus, width, seed);
   return {
     own: new Map([['prototypes', vectors]]),
     batch: (step) => {
@@ -89,6 +87,10 @@ async function lessonFor(task: Task, material: Material, run: string, seed: numb
       const own = batch.emoji.map((i) => {
         const emoji = corpus.emoji[i];
         return picturePart(emoji.code) === 'validation' ? labels.indexOf(emoji[label]) : -1;
+      });
+      const meant = new Float32Array(batch.emoji.length * WIDTH); // zeros after the width of a meaning
+      batch.emoji.forEach((i, row) => {
+        meant.set(targets[i], row * WIDTH);
       });
       const named = prototypeLoss(vectors, { own }, TEMPERATURE);
       const { sides, loss: kept } = lesson(batch, tokenizer, base, TEMPERATURE);
@@ -99,9 +101,8 @@ async function lessonFor(task: Task, material: Material, run: string, seed: numb
           multi: false,
           compute: (sides) =>
             tf.tidy(() => {
-              const meant = tf.stack(Array.from(batch.emoji, (i) => tf.tensor1d(targets[i]))) as tf.Tensor2D;
               const terms = [
-                directionLoss(meant).compute(sides),
+                directionLoss(tf.tensor2d(meant, [batch.emoji.length, WIDTH])).compute(sides),
                 tf.mul(weight.labels, named.compute(sides)),
                 ...(weight.kept > 0 ? [tf.mul(weight.kept, kept.compute(sides))] : []),
               ];

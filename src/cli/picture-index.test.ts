@@ -64,7 +64,7 @@ test('terminals that take pictures are known by what they say; pipes and multipl
   expect(inlinePictures(true, { TERM_PROGRAM: 'WezTerm' })).toBe('iterm');
   expect(inlinePictures(true, { TERM: 'xterm-kitty' })).toBe('kitty');
   expect(inlinePictures(true, { TERM: 'xterm-256color' })).toBe(null);
-  expect(inlinePictures(true, { TERM_PROGRAM: 'iTerm.app', TMUX: '/tmp/tmux' })).toBe(null);
+  expect(inlinePictures(true, { TERM_PROGRAM: 'iTerm.app', TMUX: 'socket,1,0' })).toBe(null);
   expect(inlinePictures(false, { TERM_PROGRAM: 'iTerm.app' })).toBe(null);
 });
 

@@ -1,3 +1,4 @@
+// Every kind of layer goes through the same cases (as in the model, saved and loaded, trained), so one file.
 import '@tensorflow/tfjs-backend-cpu'; // some cases make tensors before a suite starts its backend
 import * as tf from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
