@@ -8,16 +8,18 @@ import {
   clustering,
   type HeldOut,
   imageToText,
+  type LabelledProbe,
   labelledItem,
   type RetrievalSet,
   textToImage,
   textToText,
 } from './evaluation-sets.ts';
-import { findings, tables } from './evaluation-tables.ts';
+import { adapterTable, findings, type LabelScores, tables } from './evaluation-tables.ts';
 import { IMAGE_SIZE, MATRYOSHKA, TASKS } from './geometry.ts';
 import { MAJOR_LOCALES } from './locales.ts';
 import { MATERIAL_FOLDER, readMaterial } from './material.ts';
 import { recallAt, vectorSource } from './recall.ts';
+import { LABELS } from './taught-labels.ts';
 
 const USAGE = `node --import tsx scripts/default-model/evaluate.ts [options]
 
@@ -27,6 +29,7 @@ What the default model can do on what it never saw: tables in Markdown, or --jso
   --part NAME       test, or validation, by which runs are chosen (default: test)
   --major N         queries of each of the 30 major languages, at most (default: 400)
   --minor N         queries of each other language, at most (default: 40)
+  --adapters-only   only the table of adapters on each other's tasks
   --device NAME     (default: auto)
   --material DIR    (default: ${MATERIAL_FOLDER})
 `;
@@ -40,6 +43,7 @@ async function evaluate(): Promise<void> {
       minor: { type: 'string', default: '40' },
       device: { type: 'string', default: 'auto' },
       material: { type: 'string', default: MATERIAL_FOLDER },
+      'adapters-only': { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -78,37 +82,33 @@ async function evaluate(): Promise<void> {
   const first = adapters.includes('retrieval') ? 'retrieval' : null;
   const majors = (sets: readonly RetrievalSet[]) => sets.filter((s) => MAJOR_LOCALES.includes(s.locale));
   const seen = textToImage(corpus, part, 'seen');
+  const byAdapter = [];
+  for (const task of adapters) {
+    const run = { encode: encodeItems, adapters: [task], sizes: [MATRYOSHKA.at(-1)!] };
+    const items = (list: readonly LabelledProbe[]) => list.map((p) => labelledItem(p, drawings, IMAGE_SIZE));
+    const labels: LabelScores[] = [];
+    for (const from of ['pictures', 'names'] as const) {
+      for (const label of LABELS) {
+        const { train, test } = classification(corpus, part, from, label);
+        const told = await evaluateClassification({ train: items(train), test: items(test) }, run);
+        const clusters = await evaluateClustering(items(clustering(corpus, part, from, label)), run);
+        const { accuracy, knnAccuracy } = told.scores[0].metrics;
+        const { vMeasure } = clusters.scores[0].metrics;
+        labels.push({ from, label, items: test.length, accuracy, knnAccuracy, vMeasure });
+      }
+    }
+    byAdapter.push({ adapter: task, retrieval: await score(limited(majors(seen), 0.25), task), labels });
+  }
+  if (values['adapters-only']) {
+    bar.stop();
+    return terminal.print(values.json ? `${JSON.stringify(byAdapter)}\n` : adapterTable(byAdapter));
+  }
   const retrieval = {
     textToImageSeen: await score(limited(seen), first),
     textToImageUnseen: await score(limited(textToImage(corpus, part, 'unseen')), first),
     imageToText: await score(limited(majors(imageToText(corpus, part)), 0.25), first),
     textToText: await score(limited(majors(textToText(corpus, part))), first),
   };
-  const byAdapter = [];
-  for (const task of adapters) {
-    const run = { encode: encodeItems, adapters: [task], sizes: [MATRYOSHKA.at(-1)!] };
-    const labelled = (label: 'group' | 'subgroup') => {
-      const { train, test } = classification(corpus, 'image', label);
-      const items = (list: typeof train) => list.map((p) => labelledItem(p, drawings, IMAGE_SIZE));
-      return { train: items(train), test: items(test) };
-    };
-    const clusters = (label: 'group' | 'subgroup') =>
-      clustering(corpus, 'image', label).map((p) => labelledItem(p, drawings, IMAGE_SIZE));
-    const [group, subgroup] = [
-      await evaluateClassification(labelled('group'), run),
-      await evaluateClassification(labelled('subgroup'), run),
-    ];
-    const [groupClusters, subgroupClusters] = [
-      await evaluateClustering(clusters('group'), run),
-      await evaluateClustering(clusters('subgroup'), run),
-    ];
-    byAdapter.push({
-      adapter: task,
-      retrieval: await score(limited(majors(seen), 0.25), task),
-      classification: { group: group.scores[0].metrics, subgroup: subgroup.scores[0].metrics },
-      clustering: { group: groupClusters.scores[0].metrics, subgroup: subgroupClusters.scores[0].metrics },
-    });
-  }
   bar.stop();
   const found = findings({
     part,

@@ -12,7 +12,7 @@ import {
 import { familyOf } from './language-families.ts';
 import { MAJOR_LOCALES } from './locales.ts';
 import { smallCorpus, smallDrawings } from './small-corpus.ts';
-import { keywordPart, pairPart, picturePart } from './splits.ts';
+import { keywordPart, labelPart, pairPart, picturePart } from './splits.ts';
 
 const corpus = smallCorpus();
 const textOf = (probe: Probe) => ('text' in probe ? probe.text : '');
@@ -76,16 +76,37 @@ test('keyword → image: the word was held out from every emoji that carries it'
   expect(queries.map((q) => q.text)).not.toContain('shared');
 });
 
-test('classification: the two sides share labels and no emoji; rare labels are left out', () => {
-  const { train, test: measured } = classification(corpus, { locale: 'en' }, 'group', 1);
-  const trained = new Set(train.map((p) => p.probe.emoji));
-  expect(train.length).toBeGreaterThan(0);
-  expect(measured.filter((p) => trained.has(p.probe.emoji))).toEqual([]);
-  expect(new Set(train.map((p) => p.label))).toEqual(new Set(measured.map((p) => p.label)));
-  expect(classification(corpus, 'image', 'subgroup', 20)).toEqual({ train: [], test: [] });
-  expect(
-    clustering(corpus, 'image', 'group').every((p) => p.label === corpus.emoji[p.probe.emoji].group),
-  ).toBe(true);
+test.each(['pictures', 'names'] as const)(
+  'classification of %s: the two sides share labels and no emoji; rare labels are left out',
+  (from) => {
+    const { train, test: measured } = classification(corpus, 'test', from, 'group', 1);
+    const trained = new Set(train.map((p) => p.probe.emoji));
+    expect(train.length).toBeGreaterThan(0);
+    expect(trained.size).toBe(train.length);
+    expect(measured.filter((p) => trained.has(p.probe.emoji))).toEqual([]);
+    expect(new Set([...trained].map((i) => labelPart(corpus, i)))).toEqual(new Set(['train']));
+    expect(new Set(train.map((p) => p.label))).toEqual(new Set(measured.map((p) => p.label)));
+    expect(classification(corpus, 'test', from, 'subgroup', 20)).toEqual({ train: [], test: [] });
+    const clusters = clustering(corpus, 'test', from, 'group');
+    expect(clusters.length).toBeGreaterThan(0);
+    for (const { probe, label } of clusters) {
+      expect(label).toBe(corpus.emoji[probe.emoji].group);
+      expect(labelPart(corpus, probe.emoji)).toBe('test');
+    }
+  },
+);
+
+test('names to classify were not trained on, those to learn from were', () => {
+  const { train, test: measured } = classification(corpus, 'test', 'names', 'group', 1);
+  const partsOf = (list: typeof train) =>
+    new Set(
+      list.map(({ probe: { emoji }, probe }) => {
+        const found = corpus.locales.find((l) => l.names[emoji] === textOf(probe))!;
+        return pairPart(corpus.emoji[emoji].code, found.locale);
+      }),
+    );
+  expect(partsOf(train)).toEqual(new Set(['train']));
+  expect(partsOf(measured)).toEqual(new Set(['test']));
 });
 
 test('a probe becomes an item: its text, or its drawing in the middle of white', () => {

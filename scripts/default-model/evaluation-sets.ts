@@ -3,7 +3,16 @@ import { drawView, PLAIN_VIEW } from './augment.ts';
 import type { Drawings } from './drawings.ts';
 import { type Corpus, HELD_OUT_STYLE, type LocaleTexts, type Style } from './emoji.ts';
 import { familyOf } from './language-families.ts';
-import { keywordPart, languageOf, type Part, pairPart, picturePart, trainingTexts } from './splits.ts';
+import { MAJOR_LOCALES } from './locales.ts';
+import {
+  keywordPart,
+  labelPart,
+  languageOf,
+  type Part,
+  pairPart,
+  picturePart,
+  trainingTexts,
+} from './splits.ts';
 
 /** Validation chooses between runs; test is reported. */
 export type HeldOut = Exclude<Part, 'train'>;
@@ -109,35 +118,53 @@ export type ClassificationSet = {
   readonly test: readonly LabelledProbe[];
 };
 
+/** What a label is told from: pictures in the held-out style, or names in the 30 major languages. */
+export type LabelSource = 'pictures' | 'names';
+
 /**
- * Group or sub-group of CLDR from a name, or from a picture in the held-out style. Training never saw these labels.
- * The classifier learns on the emoji of `validation` and is measured on those of `test`; labels of fewer than
- * `atLeast` examples on either side are left out.
+ * Group or sub-group of CLDR. A classifier is fitted on emoji whose labels may be learned: their pictures, or a name of each that
+ * is trained on. Asked about are emoji of `part`: their pictures, or their names that are held out. Labels with fewer than
+ * `atLeast` items on a side are left out.
  */
 export function classification(
   corpus: Corpus,
-  from: 'image' | { readonly locale: string },
+  part: HeldOut,
+  from: LabelSource,
   label: 'group' | 'subgroup',
   atLeast = 3,
 ): ClassificationSet {
-  const probes: readonly Probe[] = from === 'image' ? pictures(corpus) : namesIn(corpus, from.locale);
-  const all = probes.map((probe) => ({ probe, label: corpus.emoji[probe.emoji][label] }));
-  const of = (part: HeldOut) => all.filter((p) => picturePart(corpus.emoji[p.probe.emoji].code) === part);
-  const [train, test] = [of('validation'), of('test')];
+  const of = (wanted: Part) =>
+    (from === 'pictures' ? pictures(corpus) : majorNames(corpus, wanted))
+      .filter(({ emoji }) => labelPart(corpus, emoji) === wanted)
+      .map((probe: Probe) => ({ probe, label: corpus.emoji[probe.emoji][label] }));
+  const [train, test] = [of('train'), of(part)];
   const count = (list: readonly LabelledProbe[], l: string) => list.filter((p) => p.label === l).length;
   const kept = new Set(
-    all.map((p) => p.label).filter((l) => count(train, l) >= atLeast && count(test, l) >= atLeast),
+    train.map((p) => p.label).filter((l) => count(train, l) >= atLeast && count(test, l) >= atLeast),
   );
   const known = (list: readonly LabelledProbe[]) => list.filter((p) => kept.has(p.label));
   return { train: known(train), test: known(test) };
 }
 
-/** Items of the `test` part with their label, for clusters that should come out as the labels. */
+/** Items of `part` with their label, for clusters that should come out as the labels. */
 export const clustering = (
   corpus: Corpus,
-  from: 'image' | { readonly locale: string },
+  part: HeldOut,
+  from: LabelSource,
   label: 'group' | 'subgroup',
-): readonly LabelledProbe[] => classification(corpus, from, label, 1).test;
+): readonly LabelledProbe[] => classification(corpus, part, from, label, 1).test;
+
+/** Names by what may be done with them: of those that are trained on one for each emoji, the languages taking turns. */
+function majorNames(corpus: Corpus, part: Part): readonly { emoji: number; text: string }[] {
+  const locales = corpus.locales.filter((l) => MAJOR_LOCALES.includes(l.locale));
+  return corpus.emoji.flatMap(({ code }, emoji) => {
+    const said = locales.flatMap(({ locale, names }) => {
+      const text = names[emoji];
+      return text !== null && pairPart(code, locale) === part ? [{ emoji, text }] : [];
+    });
+    return part === 'train' && said.length > 0 ? [said[emoji % said.length]] : said;
+  });
+}
 
 /** A probe as the evaluation commands take it; `size` is the side of a picture in pixels. */
 export function itemOf(probe: Probe, drawings: Drawings, size: number): Item {

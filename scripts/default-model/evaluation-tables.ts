@@ -1,6 +1,8 @@
+import type { LabelSource } from './evaluation-sets.ts';
 import { MATRYOSHKA } from './geometry.ts';
 import { MAJOR_LOCALES } from './locales.ts';
 import type { Cosines, Recall } from './recall.ts';
+import type { Label } from './taught-labels.ts';
 
 export type Scored = {
   readonly locale: string;
@@ -11,7 +13,16 @@ export type Scored = {
   readonly cosines: Cosines;
 };
 
-type Metrics = Readonly<Record<string, number>>;
+/** How well an adapter's vectors tell a label: a logistic regression, the nearest neighbours, and k-means without labels. */
+export type LabelScores = {
+  readonly from: LabelSource;
+  readonly label: Label;
+  /** That were asked about. */
+  readonly items: number;
+  readonly accuracy: number;
+  readonly knnAccuracy: number;
+  readonly vMeasure: number;
+};
 
 export type Measured = {
   readonly part: string;
@@ -23,8 +34,7 @@ export type Measured = {
   readonly byAdapter: readonly {
     readonly adapter: string | null;
     readonly retrieval: readonly Scored[];
-    readonly classification: { readonly group: Metrics; readonly subgroup: Metrics };
-    readonly clustering: { readonly group: Metrics; readonly subgroup: Metrics };
+    readonly labels: readonly LabelScores[];
   }[];
 };
 
@@ -77,12 +87,13 @@ const TITLES: Readonly<Record<string, string>> = {
   textToText: 'held-out name → English name',
 };
 
+const percent = (x: number) => `${(100 * x).toFixed(1)}`;
+const recall = ({ r1, r5, r10 }: Recall) => [r1, r5, r10].map(percent).join(' / ');
+const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
+  `${[head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`;
+
 /** As Markdown. */
 export function tables(found: ReturnType<typeof findings>): string {
-  const percent = (x: number) => `${(100 * x).toFixed(1)}`;
-  const recall = ({ r1, r5, r10 }: Recall) => [r1, r5, r10].map(percent).join(' / ');
-  const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
-    `${[head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`;
   return [
     `Part \`${found.part}\`, pictures in the unseen style. Recall at 1 / 5 / 10 in percent, languages counting alike.\n`,
     table(
@@ -103,20 +114,32 @@ export function tables(found: ReturnType<typeof findings>): string {
       ['size', 'text → picture, 30 major languages', 'of full recall at 10'],
       found.sizes.map((s) => [`${s.size}`, recall(s.recall), `${percent(s.kept)} %`]),
     ),
-    table(
-      [
-        'adapter',
-        'text → picture, 30 major languages',
-        'sub-group / group accuracy of a logistic regression',
-        'V-measure, sub-group / group',
-      ],
-      found.byAdapter.map((a) => [
-        a.adapter ?? 'none',
-        recall(meanRecall(a.retrieval)),
-        `${percent(a.classification.subgroup.accuracy)} / ${percent(a.classification.group.accuracy)}`,
-        `${percent(a.clustering.subgroup.vMeasure)} / ${percent(a.clustering.group.vMeasure)}`,
-      ]),
-    ),
+    adapterTable(found.byAdapter),
     `${found.engine}; ${found.seconds.toFixed(0)} s\n`,
+  ].join('\n');
+}
+
+/** Every adapter, and none, on the task of each; the mean of what a task is measured by comes first. As Markdown. */
+export function adapterTable(rows: Measured['byAdapter']): string {
+  const labelRow = (metrics: readonly (keyof LabelScores)[]) => (a: (typeof rows)[number]) => {
+    const numbers = a.labels.flatMap((l) => metrics.map((m) => Number(l[m])));
+    const mean = numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+    const cells = a.labels.map((l) => metrics.map((m) => percent(Number(l[m]))).join(' / '));
+    return [a.adapter ?? 'none', `**${percent(mean)}**`, ...cells];
+  };
+  const columns = rows[0].labels.map(({ from, label, items }) => `${label} of ${items} ${from}`);
+  return [
+    'Adapters on text → picture, 30 major languages:\n',
+    table(
+      ['adapter', 'mean', 'recall at 1 / 5 / 10'],
+      rows.map(({ adapter, retrieval }) => {
+        const { r1, r5, r10 } = meanRecall(retrieval);
+        return [adapter ?? 'none', `**${percent((r1 + r5 + r10) / 3)}**`, recall({ r1, r5, r10 })];
+      }),
+    ),
+    'On classification, accuracy of a logistic regression / of 5 nearest neighbours:\n',
+    table(['adapter', 'mean', ...columns], rows.map(labelRow(['accuracy', 'knnAccuracy']))),
+    'On clustering, V-measure of k-means:\n',
+    table(['adapter', 'mean', ...columns], rows.map(labelRow(['vMeasure']))),
   ].join('\n');
 }

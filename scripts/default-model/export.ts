@@ -12,6 +12,7 @@ Writes what was trained as a checkpoint in the published layout, bfloat16.
   --out DIR         (default: weights/default)
   --material DIR    (default: ${MATERIAL_FOLDER})
   --base            without adapters, which are trained on it
+  --adapters        these alone, beside the base that is there
 `;
 
 async function exportModel(): Promise<void> {
@@ -20,6 +21,7 @@ async function exportModel(): Promise<void> {
       out: { type: 'string', default: 'weights/default' },
       material: { type: 'string', default: MATERIAL_FOLDER },
       base: { type: 'boolean', default: false },
+      adapters: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -31,8 +33,10 @@ async function exportModel(): Promise<void> {
   if (adapters) {
     for (const task of TASKS) adapters.set(task, await readValues(join(run, `${task}.safetensors`)));
   }
-  const base = await readValues(join(run, 'base.safetensors'));
-  await writeBase(values.out, config, base, materialPath(values.material, 'tokenizer'));
+  if (!values.adapters) {
+    const base = await readValues(join(run, 'base.safetensors'));
+    await writeBase(values.out, config, base, materialPath(values.material, 'tokenizer'));
+  }
   await writeAdapters(values.out, config, adapters);
 }
 

@@ -17,7 +17,7 @@ const GEOMETRY: Geometry = {
   matryoshka: MATRYOSHKA,
   projector: 64,
   maxPixels: IMAGE_SIZE ** 2,
-  lora: { rank: 8, activation: 'none' },
+  lora: { rank: 16, activation: 'none' },
 };
 
 export const WIDTH = GEOMETRY.hidden;

@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { onEveryBackend } from '../../test/support/backends.ts';
 import { gaussianTensor } from '../../test/support/close.ts';
 import { MATRYOSHKA, WIDTH } from './geometry.ts';
-import { directionLoss, prototypeLoss, prototypes } from './prototypes.ts';
+import { chanceLoss, prototypeLoss, prototypes } from './prototypes.ts';
 
 const side = (pooled: tf.Tensor2D) =>
-  ({ pooled }) as Parameters<ReturnType<typeof directionLoss>['compute']>[0][number];
+  ({ pooled }) as Parameters<ReturnType<typeof chanceLoss>['compute']>[0][number];
 const scalarOf = async (loss: tf.Scalar): Promise<number> => {
   const [value] = await loss.data();
   loss.dispose();
@@ -14,16 +14,7 @@ const scalarOf = async (loss: tf.Scalar): Promise<number> => {
 };
 
 onEveryBackend(() => {
-  test('directions: 0 at the target, 2 opposite to it, whatever the length', async () => {
-    const targets = gaussianTensor([3, WIDTH], 1);
-    const [same, turned] = [tf.mul(targets, 7) as tf.Tensor2D, tf.neg(targets) as tf.Tensor2D];
-    const { compute } = directionLoss(targets);
-    expect(await scalarOf(compute([side(same), side(same)]))).toBeCloseTo(0, 5);
-    expect(await scalarOf(compute([side(turned)]))).toBeCloseTo(2, 5);
-    tf.dispose([targets, same, turned]);
-  });
-
-  test('prototypes: −log softmax of cosines at every size, and an input without one adds nothing', async () => {
+  test('prototypes: −log softmax of cosines at every size, the same with chances instead of one', async () => {
     const [count, temperature] = [5, 0.5];
     const vectors = prototypes(count, WIDTH, 1);
     const x = gaussianTensor([2, WIDTH], 2);
@@ -41,7 +32,9 @@ onEveryBackend(() => {
     const loss = (...own: number[]) =>
       scalarOf(prototypeLoss(vectors, { own: Int32Array.from(own) }, temperature).compute([side(x)]));
     expect(await loss(3, 1)).toBeCloseTo((mean(0, 3) + mean(1, 1)) / 2, 4);
-    expect(await loss(3, -1)).toBeCloseTo(mean(0, 3) / 2, 4);
+    const chances = Float32Array.of(0, 0.25, 0, 0.75, 0, 1, 0, 0, 0, 0);
+    const taught = await scalarOf(chanceLoss(vectors, chances, temperature).compute([side(x)]));
+    expect(taught).toBeCloseTo((0.25 * mean(0, 1) + 0.75 * mean(0, 3) + mean(1, 0)) / 2, 4);
     tf.dispose([vectors, x]);
   });
 });

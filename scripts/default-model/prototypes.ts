@@ -24,8 +24,7 @@ export type Targets = {
 };
 
 /**
- * −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size. An input whose own is −1
- * adds nothing.
+ * −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size.
  */
 export function prototypeLoss(
   vectors: tf.Variable<tf.Rank.R2>,
@@ -55,18 +54,30 @@ export function prototypeLoss(
   };
 }
 
-/** 1 − cosine to the own target, for every side of a batch, at every Matryoshka size.   targets: [B, D] */
-export function directionLoss(targets: tf.Tensor2D): Loss {
+/**
+ * Cross-entropy of what each input is taught to be, among all prototypes, for every side of a batch, at every Matryoshka size.
+ * chances: [B · N], N for each input
+ */
+export function chanceLoss(
+  vectors: tf.Variable<tf.Rank.R2>,
+  chances: Float32Array,
+  temperature: number,
+): Loss {
+  const [N] = vectors.shape;
   return {
-    name: 'directions',
+    name: 'chances',
     multi: false,
     compute: (sides) =>
       tf.tidy(() => {
-        const terms = MATRYOSHKA.flatMap((size) =>
-          sides.map((side: Side) =>
-            tf.sub(1, tf.mean(tf.sum(tf.mul(unit(side.pooled, size), unit(targets, size)), 1))),
-          ),
-        );
+        const wanted = tf.tensor2d(chances, [chances.length / N, N]); //                              [B, N]
+        const terms = MATRYOSHKA.flatMap((size) => {
+          const targets = unit(vectors, size);
+          return sides.map((side: Side) => {
+            const cosines: tf.Tensor2D = tf.matMul(unit(side.pooled, size), targets, false, true); // [B, N]
+            const logs = tf.logSoftmax(tf.div(cosines, temperature) as tf.Tensor2D);
+            return tf.neg(tf.mean(tf.sum(tf.mul(logs, wanted), 1)));
+          });
+        });
         return tf.div(tf.addN(terms), terms.length) as tf.Scalar;
       }),
   };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { smallCorpus } from './small-corpus.ts';
-import { keywordPart, pairPart, picturePart, summariseSplits, trainingTexts } from './splits.ts';
+import { keywordPart, labelPart, pairPart, picturePart, summariseSplits, trainingTexts } from './splits.ts';
 
 const codes = Array.from({ length: 4000 }, (_, i) => i.toString(16));
 const share = (hit: (code: string) => boolean) => codes.filter(hit).length / codes.length;
@@ -10,6 +10,18 @@ test('a tenth is held out, a fifth of it for validation', () => {
   expect(share((c) => pairPart(c, 'de') === 'validation')).toBeCloseTo(0.02, 1);
   expect(share((c) => keywordPart(c, 'de', 'Apfel', 'Obst') !== 'train')).toBeCloseTo(0.1, 1);
   expect(share((c) => picturePart(c) === 'validation')).toBeCloseTo(0.2, 1);
+});
+
+test('labels: two fifths are learned, a seventh chooses; what is drawn alike goes together', () => {
+  const emoji = codes.map((code, twin) => ({ ...smallCorpus().emoji[0], code, twin: twin - (twin % 2) }));
+  const corpus = { emoji, locales: [] };
+  const parts = codes.map((_, i) => labelPart(corpus, i));
+  for (const [part, wanted] of [
+    ['train', 0.4],
+    ['validation', 0.15],
+  ] as const)
+    expect(parts.filter((p) => p === part).length / codes.length).toBeCloseTo(wanted, 1);
+  for (let i = 0; i < codes.length; i += 2) expect(parts[i]).toBe(parts[i + 1]);
 });
 
 test('regional variants of a language and letters of another case are held out together', () => {
@@ -43,10 +55,11 @@ test('training texts hold no held-out pair and no held-out keyword', () => {
 
 test('the summary counts every text once and changes its fingerprint with the texts', () => {
   const corpus = smallCorpus();
-  const { pairs, pictures, keywords, locales, sha256 } = summariseSplits(corpus);
+  const { pairs, pictures, labels, keywords, locales, sha256 } = summariseSplits(corpus);
   const all = corpus.emoji.length * corpus.locales.length;
   expect(pairs.train + pairs.validation + pairs.test).toBe(all);
   expect(pictures.validation + pictures.test).toBe(corpus.emoji.length);
+  expect(labels.train + labels.validation + labels.test).toBe(corpus.emoji.length);
   expect(keywords.train + keywords.validation + keywords.test).toBe(3 * pairs.train);
   const column = (k: number) => Object.values(locales).reduce((sum, row) => sum + row[k], 0);
   expect([column(0), column(2)]).toEqual([pairs.train, all - pairs.train]);

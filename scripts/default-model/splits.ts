@@ -34,6 +34,19 @@ export function keywordPart(code: string, locale: string, name: string | null, k
 export const picturePart = (code: string): 'validation' | 'test' =>
   randomStream(SEED, `picture/${code}`)() < VALIDATION_SHARE ? 'validation' : 'test';
 
+const LABELS_LEARNED = 0.4;
+const LABELS_VALIDATION = 0.15;
+
+/**
+ * What may be done with the group and sub-group of an emoji: adapters learn them from `train`, recipes are chosen by
+ * `validation`, and `test` is reported. Emoji that are drawn alike go together.
+ */
+export function labelPart({ emoji }: Corpus, index: number): Part {
+  const place = randomStream(SEED, `label/${emoji[emoji[index].twin].code}`)();
+  if (place < LABELS_LEARNED) return 'train';
+  return place < LABELS_LEARNED + LABELS_VALIDATION ? 'validation' : 'test';
+}
+
 /** The texts of a locale that may be learned from: a held-out pair has none left. */
 export function trainingTexts(corpus: Corpus, texts: LocaleTexts): LocaleTexts {
   const { locale } = texts;
@@ -55,17 +68,23 @@ export type SplitSummary = {
   /** Emoji drawn in each style. */
   readonly drawings: Readonly<Record<string, number>>;
   readonly pictures: Pick<Count, 'validation' | 'test'>;
+  /** Emoji by what may be done with their labels. */
+  readonly labels: Count;
   readonly pairs: Count;
   readonly keywords: Count;
   /** [names, keywords trained on, pairs held out, keywords held out] */
   readonly locales: Readonly<Record<string, readonly number[]>>;
   /** SHA-256 of every held-out pair and keyword, one a line, in the order of the corpus. */
   readonly sha256: string;
+  /** SHA-256 of every emoji whose labels are held out, likewise. */
+  readonly labelsSha256: string;
 };
 
 /** Counts of every part and a fingerprint: written down before training, so that anybody can check what was held out. */
 export function summariseSplits(corpus: Corpus): SplitSummary {
   const hash = createHash('sha256');
+  const labelHash = createHash('sha256');
+  const labels: Count = { train: 0, validation: 0, test: 0 };
   const pairs: Count = { train: 0, validation: 0, test: 0 };
   const keywords: Count = { train: 0, validation: 0, test: 0 };
   const locales: Record<string, number[]> = {};
@@ -92,18 +111,23 @@ export function summariseSplits(corpus: Corpus): SplitSummary {
   }
   const drawings: Record<string, number> = {};
   const pictures = { validation: 0, test: 0 };
-  for (const e of corpus.emoji) {
+  corpus.emoji.forEach((e, i) => {
+    const part = labelPart(corpus, i);
+    labels[part]++;
+    if (part !== 'train') labelHash.update(`${part}\t${e.code}\n`);
     for (const style of Object.keys(e.drawings)) drawings[style] = (drawings[style] ?? 0) + 1;
     if (e.drawings.noto) pictures[picturePart(e.code)]++;
-  }
+  });
   return {
     seed: SEED,
     emoji: corpus.emoji.length,
     drawings,
     pictures,
+    labels,
     pairs,
     keywords,
     locales,
     sha256: hash.digest('hex'),
+    labelsSha256: labelHash.digest('hex'),
   };
 }

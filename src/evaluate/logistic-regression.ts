@@ -39,11 +39,20 @@ export async function fitLogistic(
 }
 
 /** The most probable label of a vector.   vector: [width] */
-export function predictLogistic({ labels, width, weights }: LogisticModel, vector: Float32Array): string {
+export function predictLogistic(model: LogisticModel, vector: Float32Array): string {
+  const chances = logisticChances(model, vector);
+  return model.labels[chances.indexOf(Math.max(...chances))];
+}
+
+/** How probable each label is, in the order of `labels`.   vector: [width] → [labels] */
+export function logisticChances({ width, weights }: LogisticModel, vector: Float32Array): Float64Array {
   const logits = new Float64Array(weights.length / (width + 1));
   linearPart(weights, vector, logits);
-  if (logits.length === 1) return labels[logits[0] > 0 ? 1 : 0];
-  return labels[logits.indexOf(Math.max(...logits))];
+  const all = logits.length === 1 ? Float64Array.of(0, logits[0]) : logits;
+  const most = Math.max(...all);
+  const raised = all.map((x) => Math.exp(x - most));
+  const sum = raised.reduce((a, b) => a + b);
+  return raised.map((x) => x / sum);
 }
 
 function crossEntropy(
