@@ -25,8 +25,8 @@ export const gpuGone = (life: number | null): boolean => life !== null && life !
 
 /**
  * Runs a call that computes, and is done when the GPU is. Calls on one device wait for each other: its errors do not say whose
- * they are. Not to be nested. Without WebGPU it only runs `f`.
- * `kernels`: how its shaders compute; without them, in float32.
+ * they are. Not to be nested. On TensorFlow, too, calls take turns, as each has its `kernels`; elsewhere it only runs `f`.
+ * `kernels`: how products are computed; without them, in float32.
  * @throws DeviceError when the GPU refused anything meanwhile: the result may be zeros
  * @throws DeviceLostError when the device was lost meanwhile
  */
@@ -35,6 +35,7 @@ export function gpuCall<T>(
   f: () => Promise<T>,
   kernels: Partial<KernelSettings> = {},
 ): Promise<T> {
+  if (tf.getBackend() === 'tensorflow') return turns.take(() => withKernels(kernels, f));
   if (tf.getBackend() !== 'webgpu') return f();
   return turns.take(async () => {
     const others = takeGpuErrors(); // from before: of nobody's call
@@ -57,6 +58,15 @@ export function gpuCall<T>(
       for (const message of others) noteGpuError(message);
     }
   });
+}
+
+async function withKernels<T>(kernels: Partial<KernelSettings>, f: () => Promise<T>): Promise<T> {
+  const before = useKernels(kernels);
+  try {
+    return await f();
+  } finally {
+    useKernels(before);
+  }
 }
 
 /** Checks what is made in several steps, with time between them in which other calls may run: loading. */

@@ -8,7 +8,7 @@ export type Policy = { readonly precision: Precision; readonly batchSize: number
 
 /** Default precision and batch size by hardware. */
 export const POLICIES: Readonly<Record<Hardware, Policy>> = {
-  cuda: { precision: 'float16', batchSize: 32 },
+  cuda: { precision: 'float32', batchSize: 32 },
   apple: { precision: 'float32', batchSize: 16 },
   gpu: { precision: 'float32', batchSize: 16 },
   software: { precision: 'float32', batchSize: 8 },
@@ -29,7 +29,8 @@ export const ORDER: readonly {
 ];
 
 /**
- * Backends whose arithmetic can be half precision today, on hardware that has it. Elsewhere a wish for float16 becomes float32,
- * and is told.
+ * Whether products can be half precision there, on hardware that has it: shaders of our own on WebGPU, tensor cores through
+ * TensorFlow on CUDA (a CPU has none, and is slower with it). Elsewhere a wish for float16 becomes float32, and is told.
  */
-export const HALF_PRECISION: readonly BackendName[] = ['webgpu'];
+export const canHalve = (backend: BackendName, hardware: Hardware): boolean =>
+  backend === 'webgpu' || (backend === 'tensorflow' && hardware === 'cuda');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DeviceManager, hasOwnMemory, type SelectOptions } from './device.ts';
 import type { BackendName, Engine, EngineOptions, EngineReport } from './device-engine.ts';
-import { HALF_PRECISION, type Hardware, ORDER, POLICIES } from './device-policy.ts';
+import { type Hardware, ORDER } from './device-policy.ts';
 import { describeAdapter, startWebGpu } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
 
@@ -134,7 +134,7 @@ describe('precision and batch size', () => {
     'a wish for float16 on $name ($hardware) is granted, or refused with the reason',
     async (fake) => {
       const choice = await select([fake], { device: fake.name, precision: 'float16' });
-      const granted = HALF_PRECISION.includes(fake.name);
+      const granted = [cuda, gpu, apple, software].includes(fake);
       expect(choice.precision).toBe(granted ? 'float16' : 'float32');
       expect(choice.reason.includes(`float16 arithmetic is not available on ${fake.name}, so float32`)).toBe(
         !granted,
@@ -148,10 +148,12 @@ describe('precision and batch size', () => {
     expect(choice.reason).toContain('float16 arithmetic is not available on webgpu, so float32');
   });
 
-  test('a policy that cannot be kept is told too', async () => {
-    expect(POLICIES.cuda.precision).toBe('float16');
-    const { precision, reason } = await select([cuda]);
-    expect(reason.endsWith('so float32')).toBe(precision === 'float32');
+  test('every device is exact until half precision is asked for', async () => {
+    for (const fake of wishes) {
+      const { precision, reason } = await select([fake], { device: fake.name });
+      expect(precision).toBe('float32');
+      expect(reason).not.toContain('float16');
+    }
   });
 
   test('a wish for float32 needs no reason', async () => {

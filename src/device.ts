@@ -1,6 +1,6 @@
 import { registerBodies } from '../kernels/bodies.ts';
 import type { BackendName, Engine, EngineOptions, EngineReport } from './device-engine.ts';
-import { HALF_PRECISION, type Hardware, ORDER, POLICIES, type Precision } from './device-policy.ts';
+import { canHalve, type Hardware, ORDER, POLICIES, type Precision } from './device-policy.ts';
 import { DeviceError } from './errors.ts';
 
 /** Where the model runs, in what precision and batch size, and why. */
@@ -53,7 +53,7 @@ export class DeviceManager {
     const { report } = found;
     const policy = POLICIES[report.hardware];
     const wish = precision ?? policy.precision;
-    const half = wish === 'float16' && HALF_PRECISION.includes(found.name) && report.half !== false;
+    const half = wish === 'float16' && canHalve(found.name, report.hardware) && report.half !== false;
     const refused =
       wish === 'float16' && !half ? `; float16 arithmetic is not available on ${found.name}, so float32` : '';
     return {

@@ -16,6 +16,11 @@ import { inWords, takeIn } from './tensorflow-words.ts';
 
 const TYPES: Partial<Record<Dtype, TfDtype>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
+/** A matrix [in, out] in TensorFlow's own 16-bit type. The handle stays the matrix's. */
+export type TypedMatrix = Matrix & { readonly typed: Handle; readonly type: TfDtype };
+
+export const isTyped = (matrix: Matrix): matrix is TypedMatrix => 'typed' in matrix;
+
 /**
  * Matrices inside native TensorFlow, which knows bfloat16 although TF.js does not: words are handed over as int32, bitcast,
  * turned there, and cast to float32 before each use. A cast of 22 million weights takes about a tenth of the matmul that
@@ -44,13 +49,15 @@ export const tensorflowStore: MatrixStore = {
   },
 };
 
-function packedMatrix(turned: Handle, type: TfDtype, { inSize, outSize, bytes }: FloatMatrix): Matrix {
+function packedMatrix(turned: Handle, type: TfDtype, { inSize, outSize, bytes }: FloatMatrix): TypedMatrix {
   let held = true;
   return {
     inSize,
     outSize,
     storage: 'packed',
     bytes: bytes.byteLength,
+    typed: turned,
+    type,
     dense: () => widen(turned, type),
     dispose: () => {
       if (held) release(turned);

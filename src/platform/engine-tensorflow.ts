@@ -30,6 +30,7 @@ async function open(): Promise<EngineReport> {
   const failures: string[] = [];
   restoreUtilFunctions(require);
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // TensorFlow prints its build flags to stderr otherwise
+  process.env.NVIDIA_TF32_OVERRIDE ??= '0'; // cuBLAS would round float32 to 10 bits on GPUs since Ampere
   for (const name of PACKAGES) {
     try {
       require.resolve(name);
