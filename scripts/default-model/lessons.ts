@@ -18,6 +18,8 @@ export type Lesson = {
 };
 
 const TEMPERATURE = 0.1;
+// The base knows the easy ones: here the nearest wrong answers count more, and so do the smallest sizes, which keep least.
+const RETRIEVAL = { temperature: 0.05, weights: [2, 1.5, 1, 1, 1] };
 
 // A classifier weighs directions by itself: it keeps some of what the base knows, and sub-groups stand out. k-means counts every
 // direction alike, so its vectors have nothing but labels.
@@ -52,7 +54,7 @@ export async function lessonFor(
   if (task === 'retrieval') {
     return {
       own: new Map([['prototypes', emoji]]),
-      batch: (step) => lesson(sample(step), tokenizer, emoji, TEMPERATURE),
+      batch: (step) => lesson(sample(step), tokenizer, emoji, RETRIEVAL),
       dispose: () => emoji.dispose(),
     };
   }
@@ -69,7 +71,7 @@ export async function lessonFor(
     ]),
     batch: (step) => {
       const batch = sample(step);
-      const { sides, loss: base } = lesson(batch, tokenizer, emoji, TEMPERATURE);
+      const { sides, loss: base } = lesson(batch, tokenizer, emoji, { temperature: TEMPERATURE });
       const sought = kinds.map(({ chances, vectors }) =>
         chanceLoss(vectors, joined(Array.from(batch.emoji, (i) => chances[i])), TEMPERATURE),
       );
