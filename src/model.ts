@@ -49,7 +49,6 @@ export async function forward(
     observe?.('merged', x);
     return await decoder(params.model, x, { rotary, cuSeqlens, config: config.decoder }, observe, signal);
   } finally {
-    x.dispose();
     disposeRotary(rotary);
   }
 }
