@@ -124,14 +124,6 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('what a model takes of a GPU', { t
       count.watch();
       await run(jina);
       const { work, pool } = plan(batch);
-      console.log(
-        'RATIO',
-        precision,
-        _,
-        (work + pool) / (count.most() - before - resident),
-        (work + pool) / 1e6,
-        (count.most() - before - resident) / 1e6,
-      );
       const most = count.most() - before - resident;
       expect((work + pool) / most).toBeGreaterThan(0.93);
       expect((work + pool) / most).toBeLessThan(1.07);
