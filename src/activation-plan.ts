@@ -49,10 +49,7 @@ function tower({ vision: c }: ModelConfig, spec: ModelSpec, grids: readonly Grid
     const { norm1: _, attn, mlp } = spec.visual.blocks[0];
     const attended = tidy(
       P * C,
-      linear(P, attn.qkv, form),
-      made(3 * P * C), // split
-      rope(P * C),
-      rope(P * C),
+      tidy(3 * P * C, linear(P, attn.qkv, form), made(3 * P * C), rope(P * C), rope(P * C)), // apart, two of them turned
       attention(segments, heads),
       linear(P, attn.proj, form),
     );

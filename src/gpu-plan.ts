@@ -8,7 +8,7 @@ import { DeviceError } from './errors.ts';
 import { gpuWork } from './gpu-work.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
-import { elements, leavesOf, type ModelSpec } from './params.ts';
+import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
 
 /** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
@@ -19,6 +19,8 @@ export type GpuPlan = {
   readonly precision: GpuPrecision;
   readonly weights: number;
   readonly adapters: number;
+  /** Of adapters that were in use: their B matrices for q, k and v, which attention reads side by side (kernels/fan/stack.webgpu.ts). */
+  readonly copies: number;
   /** What a batch computes: tensors alive when most buffers are there. */
   readonly work: number;
   /** Buffers of freed tensors that wait then for another tensor of their size. */
@@ -105,6 +107,9 @@ export function storedOnGpu(
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
   const { config, spec, stored, batches } = inputs;
   const needs = batches.map((batch) => gpuWork(config, spec, batch, inputs.adapters.rank));
+  // Their biases, which are copied as well, are next to nothing.
+  const ups = spec.model.layers.flatMap(({ selfAttn: p }) => [p.qProj, p.kProj, p.vProj]);
+  const copied = ups.reduce((sum, { outSize }) => sum + outSize, 0) / loraParameterCount(spec, 1);
   const { alive: work, waiting: pool } = needs.reduce((a, b) =>
     a.alive + a.waiting >= b.alive + b.waiting ? a : b,
   );
@@ -114,6 +119,15 @@ export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
         ? stored.bytes
         : weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
     const adapters = adapterBytes(inputs.adapters, precision === 'float32' ? 'float32' : 'narrow');
-    return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
+    const copies = adapters * copied;
+    return {
+      precision,
+      weights,
+      adapters,
+      copies,
+      work,
+      pool,
+      total: weights + adapters + copies + work + pool,
+    };
   });
 }
