@@ -49,6 +49,7 @@ export async function forward(
     observe?.('merged', x);
     return await decoder(params.model, x, { rotary, cuSeqlens, config: config.decoder }, observe, signal);
   } finally {
+    x.dispose(); // where the decoder has not come to it
     disposeRotary(rotary);
   }
 }
