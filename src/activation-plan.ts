@@ -6,7 +6,7 @@ import type { ModelConfig } from './model-config.ts';
 import type { ModelSpec } from './params.ts';
 import { type Grid, windowOrder } from './vision/windows.ts';
 
-// Which tensors are alive at once while a batch runs. Each function stands for the one of its name in src/vision,
+// Which tensors are alive at once while a batch runs op by op (on WebGPU: gpu-work.ts). Each function stands for the one of its name in src/vision,
 // src/decoder, src/layers and kernels, and says what that takes, in float32 values, step by step in the order of its code.
 // test/memory-plan.test.ts holds it against what TF.js counts.
 
@@ -19,12 +19,10 @@ export type RunForm = {
   readonly packed: boolean;
   /** LoRA rank that is on in the decoder; 0 without an adapter. */
   readonly rank: number;
-  /** Ops in one dispatch each, as on WebGPU: scores, biases, gates and residuals are no tensors of their own. */
-  readonly fused?: boolean;
 };
 
 // Tokens of text around a picture: "<|im_start|>user … Describe the image.<|im_end|>" and its like.
-const FRAME_TOKENS = 16;
+export const FRAME_TOKENS = 16;
 
 /** Bytes of tensors alive at the worst moment of a batch, weights that are resident not counted. */
 export function activationBytes(
@@ -51,21 +49,18 @@ function tower({ vision: c }: ModelConfig, spec: ModelSpec, grids: readonly Grid
     const { norm1: _, attn, mlp } = spec.visual.blocks[0];
     const attended = tidy(
       P * C,
-      linear(P, attn.qkv, form),
-      made(3 * P * C), // split
-      rope(P * C, form),
-      rope(P * C, form),
-      attention(segments, heads, form),
+      tidy(3 * P * C, linear(P, attn.qkv, form), made(3 * P * C), rope(P * C), rope(P * C)), // apart, two of them turned
+      attention(segments, heads),
       linear(P, attn.proj, form),
     );
     return tidy(
       P * C,
-      rmsNorm(P, C, form),
+      rmsNorm(P, C),
       attended,
-      apart(P * C, form),
-      rmsNorm(P, C, form),
+      made(P * C),
+      rmsNorm(P, C),
       feedForward(P, mlp, form),
-      apart(P * C, form),
+      made(P * C),
     );
   };
   const full = c.fullattBlockIndexes.length ? block(cuSeqlens).peak : 0;
@@ -75,20 +70,14 @@ function tower({ vision: c }: ModelConfig, spec: ModelSpec, grids: readonly Grid
   const inner = merger.mlp0.outSize;
   const merged = tidy(
     M * merger.mlp2.outSize,
-    rmsNorm(P, C, form),
+    rmsNorm(P, C),
     linear(M, merger.mlp0, form),
     tidy(M * inner, made(M * inner), made(M * inner), made(M * inner), made(M * inner), made(M * inner)), // gelu
     linear(M, merger.mlp2, form),
     made(M * merger.mlp2.outSize),
   );
-  // The rotary tables and the patches stay to the end; from block to block goes one stream more.
-  return tidy(
-    M * merger.mlp2.outSize,
-    made(2 * P * c.headDim),
-    embedded,
-    { peak: P * C * (c.depth > 1 ? 1 : 0) + worst, left: P * C },
-    merged,
-  );
+  // The rotary tables stay to the end; each block takes the stream over and gives it back.
+  return tidy(M * merger.mlp2.outSize, made(2 * P * c.headDim), embedded, { peak: worst, left: 0 }, merged);
 }
 
 /** forward(): ids and visual tokens to hidden states [T, D]. `seen`: visual tokens among them, held by the caller. */
@@ -106,37 +95,29 @@ function decoder(
   const attended = tidy(
     T * D,
     linear(T, p.qProj, form),
-    rope(T * p.qProj.outSize, form),
+    rope(T * p.qProj.outSize),
     linear(T, p.kProj, form),
-    rope(T * p.kProj.outSize, form),
+    rope(T * p.kProj.outSize),
     linear(T, p.vProj, form),
-    attention(cumulate(lengths), heads, form),
+    attention(cumulate(lengths), heads),
     linear(T, p.oProj, form),
   );
   const block = tidy(
     T * D,
-    rmsNorm(T, D, form),
+    rmsNorm(T, D),
     attended,
-    apart(T * D, form),
-    rmsNorm(T, D, form),
+    made(T * D),
+    rmsNorm(T, D),
     feedForward(T, mlp, form),
-    apart(T * D, form),
+    made(T * D),
   );
   const merge = seen > 0 ? tidy(T * D, made(T * D), made((T + seen) * D), made(T * D)) : made(T * D);
-  // The merged stream and the rotary tables stay to the end; from block to block goes one stream more.
-  return tidy(T * D, merge, made(2 * T * c.headDim), {
-    peak: T * D * (c.numHiddenLayers > 1 ? 1 : 0) + block.peak,
-    left: T * D,
-  });
+  return tidy(T * D, merge, made(2 * T * c.headDim), { peak: block.peak, left: 0 });
 }
 
-/** What a fused op takes along, and a composed one makes a tensor of: a residual, a gate. */
-const apart = (values: number, { fused }: RunForm): Live => made(fused ? 0 : values);
-
-function linear(T: number, { inSize, outSize, bias }: LinearSpec, { packed, rank, fused }: RunForm): Live {
+function linear(T: number, { inSize, outSize, bias }: LinearSpec, { packed, rank }: RunForm): Live {
   const dense = (rows: number, columns: number) => made(packed ? rows * columns : 0);
   const y = made(T * outSize);
-  if (fused) return tidy(y.left, made(T * rank), y);
   const lora = rank > 0 ? [dense(inSize, rank), made(T * rank), dense(rank, outSize), y, y] : [];
   return tidy(y.left, dense(inSize, outSize), y, ...(bias ? [y] : []), ...lora);
 }
@@ -145,7 +126,7 @@ function feedForward(T: number, p: ModelSpec['model']['layers'][number]['mlp'], 
   const D = p.gateProj.inSize;
   const part = (rows: number): Live => {
     const inner = made(rows * p.gateProj.outSize);
-    const swiglu = form.fused ? made(0) : tidy(inner.left, inner, inner, inner);
+    const swiglu = tidy(inner.left, inner, inner, inner);
     return tidy(
       rows * D,
       linear(rows, p.gateProj, form),
@@ -174,11 +155,10 @@ type Heads = {
   readonly causal: boolean;
 };
 
-function attention(cuSeqlens: CuSeqlens, heads: Heads, form: RunForm): Live {
+function attention(cuSeqlens: CuSeqlens, heads: Heads): Live {
   const runs = runsOf(cuSeqlens);
   const { heads: N, kvHeads: K, headDim: H } = heads;
   const T = runs.reduce((sum, r) => sum + r.length * r.count, 0);
-  if (form.fused) return made(T * N * H);
   const parts = runs.map((run) => {
     const rows = run.length * run.count;
     const taken = runs.length > 1 ? rows * (N + 2 * K) * H : 0;
@@ -222,12 +202,11 @@ function attendRun(
   );
 }
 
-function rope(size: number, form: RunForm): Live {
-  if (form.fused) return made(size);
+function rope(size: number): Live {
   const half = made(size / 2);
   const whole = made(size);
   return tidy(size, half, half, half, whole, whole, whole, whole);
 }
 
-const rmsNorm = (T: number, D: number, { fused }: RunForm): Live =>
-  fused ? made(T * D) : tidy(T * D, tidy(T, made(T * D), made(3 * T)), made(T * D), made(T * D));
+const rmsNorm = (T: number, D: number): Live =>
+  tidy(T * D, tidy(T, made(T * D), made(3 * T)), made(T * D), made(T * D));

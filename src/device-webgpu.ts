@@ -3,8 +3,9 @@ import { dropOldStacks } from '../kernels/fan/stack.webgpu.ts';
 import type { WebGpu } from '../kernels/webgpu/backend.ts';
 import { BufferPool, type StockPool } from '../kernels/webgpu/buffer-pool.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
+import { freeInOrder } from '../kernels/webgpu/free-in-order.ts';
 import { noteOffers, offersFrom } from '../kernels/webgpu/offers.ts';
-import { endPass } from '../kernels/webgpu/run.ts';
+import { endPass, forgetBuffers } from '../kernels/webgpu/run.ts';
 import { uploadThroughQueue } from '../kernels/webgpu/upload.ts';
 import type { EngineOptions, EngineReport } from './device-engine.ts';
 import { DeviceError } from './errors.ts';
@@ -97,11 +98,12 @@ async function start(adapter: GPUAdapter): Promise<WebGPUBackend> {
   return backend;
 }
 
-/** Gives a backend a buffer pool that lets go, and uploads that need no second buffer. */
+/** Gives a backend a buffer pool that lets go and lends at once what is disposed, and uploads that need no second buffer. */
 function pooled(backend: WebGPUBackend): WebGPUBackend {
   const stock = backend.bufferManager as unknown as StockPool | BufferPool;
   if ('trim' in stock) return backend; // by another copy of this package
   Object.assign(backend, { bufferManager: new BufferPool(backend.device, stock) });
+  freeInOrder(backend as unknown as Parameters<typeof freeInOrder>[0]);
   uploadThroughQueue(backend as unknown as WebGpu);
   return backend;
 }
@@ -160,6 +162,18 @@ export function trimBufferPool(most = 0): void {
   submit(running); // recorded work may still read a buffer that is already free
   const pool = running.bufferManager as unknown as BufferPool;
   endPass(running.device, [...dropOldStacks(running.device), ...pool.trim(most)]);
+}
+
+/**
+ * Within a pass, where tensors of other sizes follow: free buffers beyond `KEPT_BYTES` are destroyed. A query has fewer, and
+ * costs a comparison. Without WebGPU it does nothing.
+ */
+export function shrinkBufferPool(): void {
+  if (!running || !starting) return;
+  const pool = running.bufferManager as unknown as BufferPool;
+  if (pool.numBytesFree <= KEPT_BYTES) return;
+  submit(running);
+  forgetBuffers(running.device, pool.shrink(KEPT_BYTES));
 }
 
 function submit(backend: WebGPUBackend): void {

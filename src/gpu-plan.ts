@@ -2,13 +2,13 @@ import type { Checkpoint } from '../weights/checkpoint.ts';
 import { bytesPerElement } from '../weights/dtypes.ts';
 import { quantRowBytes } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
-import { activationBytes, type PlannedBatch } from './activation-plan.ts';
+import type { PlannedBatch } from './activation-plan.ts';
 import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
-import { KEPT_BYTES } from './device-webgpu.ts';
 import { DeviceError } from './errors.ts';
+import { gpuWork } from './gpu-work.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
-import { elements, leavesOf, type ModelSpec } from './params.ts';
+import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
 
 /** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
@@ -19,9 +19,11 @@ export type GpuPlan = {
   readonly precision: GpuPrecision;
   readonly weights: number;
   readonly adapters: number;
-  /** What a batch computes: tensors alive at its worst moment. */
+  /** Of adapters that were in use: their B matrices for q, k and v, which attention reads side by side (kernels/fan/stack.webgpu.ts). */
+  readonly copies: number;
+  /** What a batch computes: tensors alive when most buffers are there. */
   readonly work: number;
-  /** Buffers of freed tensors that wait for a submit, or for another tensor of their size. */
+  /** Buffers of freed tensors that wait then for another tensor of their size. */
   readonly pool: number;
   readonly total: number;
 };
@@ -37,13 +39,6 @@ export type GpuPlanInputs = {
   readonly stored?: StoredWeights;
   readonly batches: readonly PlannedBatch[];
 };
-
-// Measured on models of a quarter of the published width, llvmpipe, in the second call of a shape, for each byte of tensors that
-// the plan has alive: what waits for a submit or for its size to be asked for again (16 texts of 64 tokens: 43.5 MB lay there for
-// 36.3; a picture of 840 × 672 with nothing kept: 115.5 for 49.8), and what one half of a picture's call leaves to the other
-// (224 × 280: 17.6 MB where 12.8 lie with nothing kept, for 5.5), of which only so much is kept.
-const WAITING = { texts: 0.23, images: 1.32 };
-const LEFT_BY_TOWER = 0.86;
 
 /** Bytes of a row of `inSize` weights. Shaders read fours of values, so rows are padded to them. */
 export function gpuRowBytes(precision: GpuPrecision, inSize: number): number {
@@ -111,19 +106,28 @@ export function storedOnGpu(
 /** GPU memory of a model in every precision, largest first. */
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
   const { config, spec, stored, batches } = inputs;
-  const form = { packed: false, rank: inputs.adapters.rank, fused: true };
-  const needs = batches.map((batch) => {
-    const work = activationBytes(config, spec, batch, form);
-    const [waiting, left] = batch.images.length > 0 ? [WAITING.images, LEFT_BY_TOWER] : [WAITING.texts, 0];
-    return { work, pool: waiting * work + Math.min(left * work, KEPT_BYTES) };
-  });
-  const { work, pool } = needs.reduce((a, b) => (a.work + a.pool >= b.work + b.pool ? a : b));
+  const needs = batches.map((batch) => gpuWork(config, spec, batch, inputs.adapters.rank));
+  // Their biases, which are copied as well, are next to nothing.
+  const ups = spec.model.layers.flatMap(({ selfAttn: p }) => [p.qProj, p.kProj, p.vProj]);
+  const copied = ups.reduce((sum, { outSize }) => sum + outSize, 0) / loraParameterCount(spec, 1);
+  const { alive: work, waiting: pool } = needs.reduce((a, b) =>
+    a.alive + a.waiting >= b.alive + b.waiting ? a : b,
+  );
   return GPU_PRECISIONS.map((precision) => {
     const weights =
       precision === stored?.precision && precision !== 'float32'
         ? stored.bytes
         : weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
     const adapters = adapterBytes(inputs.adapters, precision === 'float32' ? 'float32' : 'narrow');
-    return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
+    const copies = adapters * copied;
+    return {
+      precision,
+      weights,
+      adapters,
+      copies,
+      work,
+      pool,
+      total: weights + adapters + copies + work + pool,
+    };
   });
 }

@@ -51,10 +51,10 @@ export async function residenceWithRoom(question: RoomQuestion): Promise<WeightR
   const fitting: string[] = [];
   for (const p of plans.filter(({ total }) => total < plan.total))
     if (await hasRoom(p.total)) fitting.push(`${nameOf(p, stored)} (${gigabytes(p.total)})`);
-  const { weights, adapters, work, pool } = plan;
+  const { weights, adapters, copies, work, pool } = plan;
   throw new DeviceError(
     `with ${kept} weights this model takes about ${gigabytes(plan.total)} of GPU memory (weights ${gigabytes(weights)}, ` +
-      `adapters ${gigabytes(adapters)}, a batch ${gigabytes(work + pool)}), and the GPU does not give that much; ` +
+      `adapters ${gigabytes(adapters + copies)}, a batch ${gigabytes(work + pool)}), and the GPU does not give that much; ` +
       `${fitting.length ? `these precisions would fit: ${fitting.join(', ')}` : 'no precision fits'}; ` +
       'residence "streamed" takes a block at a time',
   );

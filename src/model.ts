@@ -49,7 +49,7 @@ export async function forward(
     observe?.('merged', x);
     return await decoder(params.model, x, { rotary, cuSeqlens, config: config.decoder }, observe, signal);
   } finally {
-    x.dispose();
+    x.dispose(); // where the decoder has not come to it
     disposeRotary(rotary);
   }
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { composed, cumulate, type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
+import { composed, cumulate, type LoraTerm } from '../kernels/index.ts';
 import { chooseAsIfEmulated } from '../kernels/webgpu/emulation.ts';
 import { runCounts } from '../kernels/webgpu/run.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
@@ -10,29 +10,22 @@ import { disposeRotary, rotaryTables, rotaryValues } from '../src/layers/rotary.
 import type { LinearSpec, TensorSpec } from '../src/layers/spec.ts';
 import { fillTree, mapLinears } from '../src/params.ts';
 import { visionBlock, visionBlockSpec } from '../src/vision/block.ts';
-import { narrowToBf16 } from '../weights/narrow.ts';
 import { BACKENDS, startBackend } from './support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from './support/close.ts';
 import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
 import { checkGpu } from './support/gpu.ts';
+import { besides, type Kept, storedMatrix } from './support/stored-matrix.ts';
 
 // What a block costs a GPU besides its arithmetic. The counts are ours and those of stock ops.
 
 const config = geometryConfig(narrowed(GEOMETRIES.published));
 
-function stored(outSize: number, inSize: number, seed: number, packed: boolean): Matrix {
-  const values = gaussian(outSize * inSize, seed).map((v) => v / Math.sqrt(inSize));
-  const bytes = new Uint8Array((packed ? narrowToBf16(values) : values).buffer);
-  const raw = { bytes, dtype: packed ? 'BF16' : 'F32', outSize, inSize } as const;
-  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
-}
-
 /** A block as it is loaded, with random weights. */
-function blockOf<B>(spec: unknown, packed: boolean): B {
+function blockOf<B>(spec: unknown, kept: Kept): B {
   let seed = 1;
   const linear = ({ name, inSize, outSize, bias }: LinearSpec): Linear => ({
     name,
-    weight: stored(outSize, inSize, seed++, packed),
+    weight: storedMatrix(outSize, inSize, seed++, kept),
     bias: bias ? tf.tensor1d(gaussian(outSize, seed++)) : null,
     lora: [],
   });
@@ -45,13 +38,13 @@ function blockOf<B>(spec: unknown, packed: boolean): B {
   }) as B;
 }
 
-const withLora = <B>(block: B, packed: boolean): B => {
+const withLora = <B>(block: B, kept: Kept): B => {
   let seed = 500;
   return mapLinears(block, (l) => {
     const { inSize, outSize } = l.weight;
     const term: LoraTerm = {
-      a: stored(6, inSize, seed++, packed),
-      b: stored(outSize, 6, seed++, packed),
+      a: storedMatrix(6, inSize, seed++, besides(kept)),
+      b: storedMatrix(outSize, 6, seed++, besides(kept)),
       scale: 0.5,
       activation: seed % 3 === 0 ? 'relu' : 'none',
     };
@@ -98,18 +91,19 @@ describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 3
     rotaryTables([rotaryValues(gaussian((T * headDim) / 2, 7), T)]);
 
   const lengths = [[5], [40, 1, 29]];
-  const cases = lengths.flatMap((l) => [true, false].map((packed) => ({ lengths: l, packed })));
+  const kinds: readonly Kept[] = ['float32', 'bfloat16', 'int8', 'int4'];
+  const cases = lengths.flatMap((l) => kinds.map((kept) => ({ lengths: l, kept })));
 
   test.each(cases)(
-    'of the decoder with an adapter is nine dispatches: $lengths, packed $packed',
-    async ({ lengths, packed }) => {
+    'of the decoder with an adapter is nine dispatches: $lengths, $kept',
+    async ({ lengths, kept }) => {
       const { decoder: c } = config;
       const cuSeqlens = cumulate(lengths);
       const T = cuSeqlens[lengths.length];
       const x = gaussianTensor([T, c.hiddenSize], 3);
       const rotary = tables(T, c.headDim);
-      const bare = blockOf<Parameters<typeof decoderBlock>[0]>(decoderBlockSpec('layers.0', c), packed);
-      const block = withLora(bare, packed);
+      const bare = blockOf<Parameters<typeof decoderBlock>[0]>(decoderBlockSpec('layers.0', c), kept);
+      const block = withLora(bare, kept);
       const run = (b = block) => decoderBlock(b, x, rotary, c, cuSeqlens);
       tf.dispose(run());
       const found = counted(run);
@@ -126,17 +120,17 @@ describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 3
   );
 
   test.each(cases)(
-    'of the tower is seven dispatches, and nine with an adapter: $lengths, packed $packed',
-    async ({ lengths, packed }) => {
+    'of the tower is seven dispatches, and nine with an adapter: $lengths, $kept',
+    async ({ lengths, kept }) => {
       const { vision: c } = config;
       const attrs = { heads: c.numHeads, cuSeqlens: cumulate(lengths) };
       const P = attrs.cuSeqlens[lengths.length];
       const x = gaussianTensor([P, c.hiddenSize], 3);
       const rotary = tables(P, c.headDim);
-      const bare = blockOf<Parameters<typeof visionBlock>[0]>(visionBlockSpec('blocks.0', c), packed);
+      const bare = blockOf<Parameters<typeof visionBlock>[0]>(visionBlockSpec('blocks.0', c), kept);
       for (const [block, most] of [
         [bare, 7],
-        [withLora(bare, packed), 9],
+        [withLora(bare, kept), 9],
       ] as const) {
         const run = () => visionBlock(block, x, rotary, attrs);
         tf.dispose(run());

@@ -1,7 +1,8 @@
 import { columnsCode } from '../linear/columns-code.ts';
 import { COLUMNS, DEEP, FOURS, LANES, type Plan, SIDE } from '../linear/linear-shaders.ts';
+import { elementOf, readFours, type Words } from '../linear/weight-layouts.ts';
 import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
-import { elementOf, readFours, type Words, widenCode } from './row-words.ts';
+import type { TermWords } from './row-words.ts';
 
 /** What is written into a shader. All else is a uniform. */
 export type Variant = {
@@ -11,7 +12,7 @@ export type Variant = {
   readonly maps: number;
   readonly weight: Words;
   /** Words of the terms' B. Without terms: any. */
-  readonly up: Words;
+  readonly up: TermWords;
 };
 
 export const Flag = { bias: 1, second: 2 } as const;
@@ -28,10 +29,10 @@ export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey
     name: v.kind === 'heads' ? 'Heads' : 'Gated',
     inputs: {
       x: 'vec4<f32>',
-      ...each('weight', elementOf(v.weight)),
+      ...each('weight', elementOf(`${v.weight}Rows`)),
       ...(v.kind === 'heads'
         ? { more: 'vec2<u32>' as Element, cosines: 'f32' as Element, sines: 'f32' as Element }
-        : { ...each('up', elementOf(v.up)), ...each<Element>('bias', 'f32') }),
+        : { ...each('up', elementOf(`${v.up}Rows`)), ...each<Element>('bias', 'f32') }),
     },
     output: 'f32',
     uniforms: {
@@ -52,7 +53,6 @@ export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey
       }),
     },
     code: [
-      v.kind === 'heads' || v.weight === 'bfloat16' || v.up === 'bfloat16' ? widenCode : '',
       inputCode,
       v.kind === 'heads' ? headsCode(v) : gatedCode(v),
       weightCode(v),
@@ -69,6 +69,13 @@ fn inputAt(m : u32, c : u32) -> vec4<f32> {
 }`;
 
 const NO_MAP = '9u';
+
+const sizesOf = (buffer: string, fours: string, rows: string) => ({
+  buffer,
+  fours,
+  columns: `4u * ${fours}`,
+  rows,
+});
 
 /** The first or second of pair p as a map and its row; and what a pair meets on its way out. */
 const headsCode = ({ maps, up }: Variant): string => `
@@ -87,7 +94,8 @@ fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   let begin = ${pick('moreAt', maps, 'row.x')};
   ${
     up === 'bfloat16'
-      ? 'return widened(more[begin + at]);'
+      ? `let w = more[begin + at];
+  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`
       : 'return bitcast<vec4<f32>>(vec4<u32>(more[begin + 2u * at], more[begin + 2u * at + 1u]));'
   }
 }
@@ -112,8 +120,7 @@ fn leave(m : u32, p : u32, one : f32, two : f32) {
 }`;
 
 const gatedCode = ({ up }: Variant): string => `
-${readFours('up0At', up, 'up0', 'u.lows0')}
-${readFours('up1At', up, 'up1', 'u.lows1')}
+${[0, 1].map((i) => readFours(`up${i}At`, `${up}Rows`, sizesOf(`up${i}`, `u.lows${i}`, 'u.pairs'))).join('')}
 fn rowOf(p : u32, second : u32) -> vec2<u32> { return vec2<u32>(select(second, ${NO_MAP}, p >= u.pairs), p); }
 fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   if (row.x == 0u) { return up0At(row.y, c); }
@@ -134,9 +141,13 @@ const pick = (what: string, maps: number, map: string): string =>
     .reduce((code, i) => `select(${code}, u.${what}${i}, ${map} >= ${i}u)`, `u.${what}0`);
 
 /** Four values of a map's row, of W and then, where its own lows are, of B; zeros outside. */
-const weightCode = ({ weight, maps }: Variant): string => `
+const weightCode = ({ kind, weight, maps }: Variant): string => `
 ${count(maps)
-  .map((i) => readFours(`weight${i}At`, weight, `weight${i}`, 'u.fours'))
+  .map((i) => {
+    const next = i + 1 < maps ? `u.first${i + 1}` : 'u.outputs';
+    const rows = kind === 'heads' ? `(${next} - u.first${i})` : 'u.pairs';
+    return readFours(`weight${i}At`, `${weight}Rows`, sizesOf(`weight${i}`, 'u.fours', rows));
+  })
   .join('')}
 fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
   if (row.x == ${NO_MAP}) { return vec4<f32>(); }

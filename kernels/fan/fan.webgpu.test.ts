@@ -4,6 +4,7 @@ import { gpuIdle, trimBufferPool } from '../../src/device-webgpu.ts';
 import { BACKENDS, startBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
+import { type Kept, storedMatrix } from '../../test/support/stored-matrix.ts';
 import { narrowToBf16 } from '../../weights/narrow.ts';
 import { composed, float32Matrix, type LoraTerm, type Matrix, matrixStore } from '../index.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
@@ -161,6 +162,11 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
     expect(fan([q, k, { ...v, lora: [] }])).toBe(true);
     expect(fan([q, k, { ...v, weight: wide }])).toBe(false);
     expect(fan([q, k, { ...v, weight: columns }])).toBe(false);
+    const quantised = (kept: Kept) => storedMatrix(H, D, 8, kept);
+    const [int8, int4] = [quantised('int8'), quantised('int4')];
+    expect(fan([k, v].map((map) => ({ ...map, weight: int8 })))).toBe(true);
+    expect(fan([k, v].map((map, i) => ({ ...map, weight: [int8, int4][i] })))).toBe(false);
+    expect(fan([q, k, { ...v, lora: [{ ...term, a: int8 }] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [term, term] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [{ ...term, dora }] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [{ ...term, bBias: dora.norm }] }])).toBe(false);
@@ -173,8 +179,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
       expect(fan(maps)).toBe(false); // nothing goes back through a shader
       return tf.square(x);
     })(tf.scalar(1));
-    wide.dispose();
-    columns.dispose();
+    for (const m of [wide, columns, int8, int4]) m.dispose();
     disposeMaps(maps);
     tf.dispose([dora.magnitude, dora.norm]);
   });

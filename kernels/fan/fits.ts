@@ -3,7 +3,7 @@ import { chooseWay, possibleHere } from '../linear/variant-choice.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
 import { type Fan, lowWidths } from './fan.ts';
-import { downs, sameWords, ups } from './row-words.ts';
+import { downs, sameWords, termWords, ups } from './row-words.ts';
 
 const MOST_MAPS = 3;
 
@@ -26,7 +26,7 @@ export function fits({ maps, rows, outputs }: Fan): boolean {
     maps.length <= MOST_MAPS &&
     maps.every(({ lora }) => lora.length <= 1 && lora.every(isPlain)) &&
     sameWords(maps.map(({ weight }) => weight)) !== null &&
-    (terms.length === 0 || (sameWords(downs(terms)) !== null && sameWords(ups(terms)) !== null)) &&
+    (terms.length === 0 || (termWords(downs(terms)) !== null && termWords(ups(terms)) !== null)) &&
     4 * rows * Math.max(D + lowWidths(maps), outputs) <=
       webgpuBackend().device.limits.maxStorageBufferBindingSize
   );

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
+import { idleTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { run } from '../webgpu/run.ts';
 import { forEachElement, oneLaneEach, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import type { Matrix } from './matrix.ts';
@@ -36,7 +36,7 @@ function rowMatrix(raw: RawMatrix, words: Words, bindingLimit: number): RowMatri
   const spans = splitRows(outSize, Math.max(1, Math.floor(bindingLimit / rowBytes)));
   let parts = spans.map((span): RowPart => {
     const shape = words === 'float32' ? [span.count, width] : [bufferBytes(sections, span.count) / 4];
-    const tensor = emptyTensor(webgpuBackend(), shape, words === 'float32' ? 'float32' : 'int32');
+    const tensor = idleTensor(webgpuBackend(), shape, words === 'float32' ? 'float32' : 'int32');
     writeRows(tensor, sections, span);
     return { ...span, tensor };
   });

@@ -7,11 +7,12 @@ import * as tf from '@tensorflow/tfjs-core';
 export type WebGpu = tf.KernelBackend & {
   readonly device: GPUDevice;
   readonly queue: GPUQueue;
-  readonly tensorMap: { get(dataId: object): { readonly resource?: GPUBuffer } };
+  readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): { resource?: GPUBuffer } };
+  readonly bufferManager: { acquireIdle(size: number, usage: number): GPUBuffer };
   readonly commandEncoder: GPUCommandEncoder;
   computePassEncoder: GPUComputePassEncoder | null;
   dispatchCountInPass: number;
-  /** Tensors that recorded commands use: their buffers are freed after the submit, not at `dispose`. */
+  /** Tensors that recorded commands use: TF.js frees them after the submit, not at `dispose` (see free-in-order.ts). */
   readonly commandQueueOwnedIds: WeakSet<object>;
   makeTensorInfo(shape: number[], dtype: tf.DataType): tf.TensorInfo;
   uploadToGPU(dataId: object): void;
@@ -39,3 +40,15 @@ export function emptyTensor<T extends tf.Tensor>(
   backend.uploadToGPU(info.dataId);
   return tf.engine().makeTensorFromTensorInfo(info, backend) as T;
 }
+
+/** The same for values that the queue will write: no command that is recorded uses its buffer. */
+export function idleTensor(backend: WebGpu, shape: readonly number[], dtype: 'float32' | 'int32'): tf.Tensor {
+  const info = backend.makeTensorInfo([...shape], dtype);
+  const bytes = 4 * shape.reduce((product, n) => product * n, 1);
+  backend.tensorMap.get(info.dataId).resource = backend.bufferManager.acquireIdle(bytes, tensorUsage());
+  return tf.engine().makeTensorFromTensorInfo(info, backend);
+}
+
+/** How TF.js makes the buffers of tensors. */
+export const tensorUsage = (): number =>
+  GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;

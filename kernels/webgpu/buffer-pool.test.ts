@@ -74,6 +74,38 @@ test('no more bytes stay than were asked for, the latest ones', () => {
   expect(bytes()).toBe(900); // both new ones, and one of the old
 });
 
+test('the queue writes into a buffer only when what was recorded before it was given back is submitted', () => {
+  const { device, made } = fakeDevice();
+  const pool = new BufferPool(device);
+  const [first, second] = pass(pool, [64, 64]);
+  const fresh = pool.acquireIdle(64, USAGE);
+  expect([first, second]).not.toContain(fresh);
+  expect(pool.acquireBuffer(64, USAGE)).toBe(first); // for commands, which run in their order
+  pool.submitted();
+  pool.releaseBuffer(first);
+  expect(pool.acquireIdle(64, USAGE)).toBe(second);
+  pool.submitted();
+  expect(pool.acquireIdle(64, USAGE)).toBe(first);
+  expect(pool.numFreeBuffers).toBe(0);
+  expect(pool.numBytesUsed).toBe(192);
+  expect(made()).toBe(3);
+});
+
+test('within a pass the latest free buffers stay, up to some bytes, and the pass goes on', () => {
+  const { device, bytes } = fakeDevice();
+  const pool = new BufferPool(device);
+  const used = pool.acquireBuffer(1000, USAGE);
+  pass(pool, [400, 300, 200]);
+  expect(pool.numBytesFree).toBe(900);
+  expect(pool.shrink(900)).toEqual([]);
+  expect(pool.shrink(650).map((b) => b.size)).toEqual([300]);
+  expect([pool.numBytesFree, bytes()]).toEqual([600, 1600]);
+  for (let i = 0; i < 3; i++) pool.shrink(650);
+  expect(pool.trim(1e6)).toEqual([]); // it was one pass
+  pool.releaseBuffer(used);
+  expect(pool.numBytesFree).toBe(bytes());
+});
+
 test('forty lengths leave no more behind than one', () => {
   const { device, bytes, live } = fakeDevice();
   const pool = new BufferPool(device);

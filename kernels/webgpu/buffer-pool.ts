@@ -1,7 +1,14 @@
 import { numberOf } from './buffer-numbers.ts';
 
-/** A buffer, and the last pass that had it. */
-type Entry = { readonly buffer: GPUBuffer; readonly number: number; readonly size: number; usedIn: number };
+type Entry = {
+  readonly buffer: GPUBuffer;
+  readonly number: number;
+  readonly size: number;
+  /** The last pass that had it. */
+  usedIn: number;
+  /** Submits before it was given back: what was recorded since the last of them may use it. */
+  freedAfter: number;
+};
 
 /** The fields of TF.js's own manager (buffer_manager.ts of 4.22) that hold buffers; private in its types. */
 export type StockPool = {
@@ -25,6 +32,7 @@ export class BufferPool {
   readonly #free = new Map<number, Entry[]>();
   #numFree = 0;
   #pass = 0;
+  #submits = 0;
 
   /** Takes over what another manager of this device holds. */
   constructor(device: GPUDevice, { freeBuffers, usedBuffers }: Partial<StockPool> = {}) {
@@ -45,12 +53,29 @@ export class BufferPool {
     return entry.buffer;
   }
 
+  /** A buffer that the queue may write into: it would write before the commands that are recorded, so none of them uses it. */
+  acquireIdle(size: number, usage: number): GPUBuffer {
+    const free = this.#free.get(keyOf(size, usage)) ?? [];
+    const at = free.findLastIndex(({ freedAfter }) => freedAfter < this.#submits);
+    if (at < 0) return this.acquireBuffer(size, usage, false, false);
+    const [entry] = free.splice(at, 1);
+    this.#numFree--;
+    this.#lend(entry);
+    return entry.buffer;
+  }
+
+  /** All that was recorded so far is submitted now. */
+  submitted(): void {
+    this.#submits++;
+  }
+
   /** As TF.js gives back. `reuse`: it waits for the next. */
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
     const entry = this.#used.get(buffer);
     if (!entry) return; // tensors that outlive `dispose`
     this.#used.delete(buffer);
     this.numBytesUsed -= entry.size;
+    entry.freedAfter = this.#submits;
     if (reuse) this.#take(entry);
     else this.#destroy(entry);
   }
@@ -62,6 +87,16 @@ export class BufferPool {
   trim(most: number): readonly GPUBuffer[] {
     const oldest = this.#pass - PASSES_KEPT;
     this.#pass++;
+    return this.#keep(most, oldest);
+  }
+
+  /** The same within a pass, where other sizes follow: of the free buffers `most` bytes stay, the latest.   → what was destroyed */
+  shrink(most: number): readonly GPUBuffer[] {
+    return this.#keep(most, Number.NEGATIVE_INFINITY);
+  }
+
+  /** Keeps free buffers that were used after the pass `oldest`, the latest first. */
+  #keep(most: number, oldest: number): readonly GPUBuffer[] {
     const free = [...this.#free.values()].flat();
     free.sort((a, b) => b.usedIn - a.usedIn || a.number - b.number);
     this.#free.clear();
@@ -78,6 +113,10 @@ export class BufferPool {
       }
     }
     return gone;
+  }
+
+  get numBytesFree(): number {
+    return this.numBytesAllocated - this.numBytesUsed;
   }
 
   get numUsedBuffers(): number {
@@ -101,7 +140,7 @@ export class BufferPool {
   #entry(buffer: GPUBuffer): Entry {
     const { size } = buffer;
     this.numBytesAllocated += size;
-    return { buffer, number: numberOf(buffer), size, usedIn: this.#pass };
+    return { buffer, number: numberOf(buffer), size, usedIn: this.#pass, freedAfter: -1 };
   }
 
   #lend(entry: Entry): void {

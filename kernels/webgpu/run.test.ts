@@ -1,11 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { gpuIdle, takeGpuErrors, trimBufferPool } from '../../src/device-webgpu.ts';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import {
+  gpuIdle,
+  KEPT_BYTES,
+  shrinkBufferPool,
+  takeGpuErrors,
+  trimBufferPool,
+} from '../../src/device-webgpu.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
+import { matrixStore } from '../linear/matrix-store.ts';
 import { webgpuBackend } from './backend.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import { constant, run, runCounts } from './run.ts';
 import type { Shader } from './shader.ts';
 
@@ -29,6 +37,9 @@ const scale = (x: tf.Tensor1D, by: number, shader = scaled): tf.Tensor1D =>
     workgroups: [Math.ceil(x.size / 64)],
     output: [x.size],
   });
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 describe.skipIf(!BACKENDS.includes('webgpu'))('shaders between the ops of TF.js', () => {
   beforeAll(() => startBackend('webgpu'));
@@ -95,6 +106,63 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('shaders between the ops of TF.js'
     }
     const empty = tf.tensor2d([], [0, 3]);
     expect((await tf.concat([empty, tf.tensor2d([[1, 2, 3]])]).data()).length).toBe(3);
+    await checkGpu();
+  });
+
+  test('a disposed tensor lends its buffer at once, but not to what the queue writes before the submit', async () => {
+    const size = 5000;
+    const [a, b, c] = [1, 2, 3].map((seed) => gaussian(size, seed));
+    trimBufferPool();
+    const { device } = webgpuBackend();
+    const create = vi.spyOn(device, 'createBuffer');
+    const made = () => create.mock.calls.filter(([{ size: bytes }]) => bytes === 4 * size).length;
+    let x = tf.tensor1d(a);
+    for (let i = 0; i < 8; i++) {
+      const next = scale(x, 2);
+      x.dispose();
+      x = next;
+    }
+    expect(made()).toBe(2);
+    const y = tf.tensor1d(b); // the other of the two is free, and the commands that use it are still to run
+    const matrix = matrixStore().float32({ bytes: bytesOf(c), dtype: 'F32', outSize: 1, inSize: size });
+    const z = scale(y, 3);
+    expect(made()).toBe(4);
+    create.mockRestore();
+    const near = (values: ArrayLike<number>, by: number, from: Float32Array) =>
+      expectClose(
+        values,
+        Float64Array.from(from, (v) => v * by),
+        { relativeToMax: 1e-6, what: 'scaled' },
+      );
+    near(await x.data(), 256, a);
+    near(await z.data(), 3, b);
+    const dense = tf.tidy(() => tf.clone(matrix.dense()));
+    near(await dense.data(), 1, c);
+    matrix.dispose();
+    tf.dispose([x, y, z, dense]);
+    await checkGpu();
+  });
+
+  test('within a pass large free buffers are destroyed after what uses them, small ones are not', async () => {
+    trimBufferPool();
+    const free = () => (webgpuBackend().bufferManager as BufferPool).numBytesFree;
+    const values = gaussian(1000, 4);
+    const large = tf.tidy(() => scale(tf.zeros([Math.ceil(0.15 * KEPT_BYTES)]), 1));
+    const small = tf.tidy(() => scale(scale(tf.tensor1d(values), 2), 2));
+    large.dispose(); // two buffers, whose command is recorded and not submitted
+    expect(free()).toBeGreaterThan(KEPT_BYTES);
+    shrinkBufferPool();
+    expect(free()).toBeGreaterThan(0);
+    expect(free()).toBeLessThanOrEqual(KEPT_BYTES);
+    scale(small, 1).dispose();
+    shrinkBufferPool();
+    expect(webgpuBackend().dispatchCountInPass).toBe(1); // nothing to destroy: nothing is submitted for it
+    expectClose(
+      await small.data(),
+      Float64Array.from(values, (v) => 4 * v),
+      { relativeToMax: 1e-6, what: 'small' },
+    );
+    small.dispose();
     await checkGpu();
   });
 

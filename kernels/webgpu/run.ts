@@ -68,7 +68,7 @@ let last: { pass: GPUComputePassEncoder; compiled: Compiled; dispatches: number 
 const isSet = (pass: GPUComputePassEncoder, compiled: Compiled, dispatches: number): boolean =>
   last !== null && last.pass === pass && last.compiled === compiled && last.dispatches === dispatches;
 
-// As many as TF.js gathers before it submits (WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE); buffers of disposed tensors wait for it.
+// As many as TF.js gathers before it submits (WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE).
 const GATHERED = 15;
 
 function submitWhenMany(backend: WebGpu): void {
@@ -195,11 +195,13 @@ function uniformBuffer(
 export const constant = (words: Int32Array): GPUBuffer =>
   stateOf(webgpuBackend().device).constants.find(words, GPUBufferUsage.STORAGE);
 
-/** Lets go of what knows destroyed buffers, and of constants that the last two passes did not need. Submit before. */
-export function endPass(device: GPUDevice, destroyed: readonly GPUBuffer[]): void {
-  const { groups, constants } = stateOf(device);
-  groups.forget([...destroyed, ...constants.trim()]);
-}
+/** Lets go of what knows destroyed buffers. */
+export const forgetBuffers = (device: GPUDevice, destroyed: readonly GPUBuffer[]): void =>
+  stateOf(device).groups.forget(destroyed);
+
+/** The same at the end of a pass, and of constants that the last two passes did not need. Submit before. */
+export const endPass = (device: GPUDevice, destroyed: readonly GPUBuffer[]): void =>
+  forgetBuffers(device, [...destroyed, ...stateOf(device).constants.trim()]);
 
 /** Bind groups that are kept for calls on the same buffers. */
 export const bindGroupsKept = (device: GPUDevice): number => stateOf(device).groups.size;

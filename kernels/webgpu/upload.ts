@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { WebGpu } from './backend.ts';
+import { tensorUsage, type WebGpu } from './backend.ts';
 
 type Uploading = {
-  readonly bufferManager: { acquireBuffer(size: number, usage: number): GPUBuffer };
+  readonly bufferManager: { acquireIdle(size: number, usage: number): GPUBuffer };
   readonly tensorMap: { get(dataId: object): Data };
 };
 
@@ -15,8 +15,8 @@ type Data = {
 
 /**
  * Has a backend write the values of a tensor through the queue, into a buffer of the pool. TF.js makes a second buffer of that
- * size at every upload to stage them, ends the compute pass, and records a copy. Nothing that is recorded and not yet submitted
- * uses a free buffer, so that the write may come before it.
+ * size at every upload to stage them, ends the compute pass, and records a copy. The write comes before all that is recorded and
+ * not yet submitted, none of which uses an idle buffer.
  */
 export function uploadThroughQueue(backend: WebGpu): void {
   const uploading = backend as unknown as Uploading;
@@ -25,8 +25,7 @@ export function uploadThroughQueue(backend: WebGpu): void {
     const data = uploading.tensorMap.get(dataId);
     const words = data.resource || !data.values ? null : wordsOf(data.dtype, data.values);
     if (!words || words.length === 0) return stock(dataId);
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    data.resource = uploading.bufferManager.acquireBuffer(words.byteLength, usage);
+    data.resource = uploading.bufferManager.acquireIdle(words.byteLength, tensorUsage());
     backend.queue.writeBuffer(data.resource, 0, words);
     data.values = null;
   };

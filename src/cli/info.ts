@@ -137,7 +137,7 @@ const peakLine = (p: Prediction['peaks'][number]): string =>
   `work ${bytes(p.work)}, engine ${bytes(p.runtime)}`;
 
 const gpuLine = (p: Prediction['gpu'][number]): string =>
-  `${bytes(p.total).padStart(7)}  weights ${bytes(p.weights)}, adapters ${bytes(p.adapters)}, work ${bytes(p.work + p.pool)}`;
+  `${bytes(p.total).padStart(7)}  weights ${bytes(p.weights)}, adapters ${bytes(p.adapters + p.copies)}, work ${bytes(p.work + p.pool)}`;
 
 const heads = (d: CheckpointSummary['config']['decoder']): string =>
   `${d.numAttentionHeads} query and ${d.numKeyValueHeads} key/value heads of ${d.headDim}`;

@@ -22,7 +22,7 @@ export const decoderSpec = (key: string, c: DecoderConfig): SpecOf<Decoder> => (
 
 /**
  * All blocks and the final norm. Causal although it embeds: that is how the model was trained.
- * x: [T, D] packed sequences → [T, D], owned by the caller. Disposes nothing it was given.
+ * x: [T, D] packed sequences → [T, D], owned by the caller. Takes x over, and disposes nothing else.
  */
 export async function decoder(
   p: Decoder,

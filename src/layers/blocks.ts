@@ -1,4 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
+import { shrinkBufferPool } from '../device-webgpu.ts';
 
 /** The blocks of a tower, in order: resident, or read from disk just before their turn. */
 export interface Blocks<B> {
@@ -31,7 +32,7 @@ export const mapBlocks = <B>(blocks: Blocks<B>, view: (block: B, i: number) => B
 });
 
 /**
- * Passes `input` through all blocks; the peak is one block, not all of them. Does not dispose `input`.
+ * Passes `input`, which it takes over, through all blocks; the peak is one block, not all of them.
  * `await`s between blocks, because a block may come from disk, and so that an abort or a timer gets its turn.
  */
 export async function runBlocks<B>(
@@ -40,7 +41,8 @@ export async function runBlocks<B>(
   step: (block: B, x: tf.Tensor2D, i: number) => tf.Tensor2D,
   signal?: AbortSignal,
 ): Promise<tf.Tensor2D> {
-  let x = tf.clone(input); // ours from here on
+  let x = input;
+  shrinkBufferPool(); // what made the input had other sizes than a block, and what follows has
   try {
     for (let i = 0; i < blocks.length; i++) {
       signal?.throwIfAborted();
@@ -54,6 +56,7 @@ export async function runBlocks<B>(
       }
       await nextTurn();
     }
+    shrinkBufferPool();
     return x;
   } catch (error) {
     x.dispose();

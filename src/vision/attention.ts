@@ -22,11 +22,11 @@ export function visionAttention(
   residual: tf.Tensor2D,
 ): tf.Tensor2D {
   return tf.tidy('visionAttention', () => {
-    const [q, k, v] = tf.split<tf.Tensor2D>(linear(p.qkv, x), 3, 1); //                   3 × [P, C]
-    const mixed = ops.attention(
-      { q: ops.rope(q, cos, sin, heads), k: ops.rope(k, cos, sin, heads), v },
-      { heads, kvHeads: heads, cuSeqlens, causal: false },
-    );
+    const [q, k, v] = tf.tidy(() => {
+      const [q, k, v] = tf.split<tf.Tensor2D>(linear(p.qkv, x), 3, 1); //       3 × [P, C]
+      return [ops.rope(q, cos, sin, heads), ops.rope(k, cos, sin, heads), v];
+    });
+    const mixed = ops.attention({ q, k, v }, { heads, kvHeads: heads, cuSeqlens, causal: false });
     return linear(p.proj, mixed, { residual }); //                           [P, C]
   });
 }

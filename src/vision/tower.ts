@@ -74,7 +74,6 @@ export async function visionTower(
       seen.dispose();
     }
   } finally {
-    patches.dispose();
     disposeRotary(rotary);
   }
 }
