@@ -1,35 +1,40 @@
 /**
  * A few dozen lines of WebAssembly assembler: an instruction is the bytes it is made of, and expressions nest as calls
- * do, operands first. (WebAssembly Core Specification, section 5: binary format.)
+ * do, operands first. Lists within lists are made one at the end: copied at every step, deep expressions take long.
+ * (WebAssembly Core Specification, section 5: binary format.)
  */
-export type Code = readonly number[];
+export type Code = readonly (number | Code)[];
 
 /** Types of parameters and locals. */
 export const I32 = 0x7f;
 export const F32 = 0x7d;
 export const V128 = 0x7b;
 
-export const unsigned = (n: number): Code =>
+export const unsigned = (n: number): readonly number[] =>
   n < 0x80 ? [n] : [(n & 0x7f) | 0x80, ...unsigned(Math.floor(n / 0x80))];
 
-const signed = (n: number): Code => {
+const signed = (n: number): readonly number[] => {
   const low = n & 0x7f;
   const rest = n >> 7;
   const last = (rest === 0 && !(low & 0x40)) || (rest === -1 && (low & 0x40) !== 0);
   return last ? [low] : [low | 0x80, ...signed(rest)];
 };
 
-const list = (items: readonly Code[]): Code => [...unsigned(items.length), ...items.flat()];
-const sized = (bytes: Code): Code => [...unsigned(bytes.length), ...bytes];
+const list = (items: readonly Code[]): Code => [...unsigned(items.length), ...items];
+const flat = (code: Code): readonly number[] => (code as readonly unknown[]).flat(Infinity) as number[];
+const sized = (code: Code): Code => {
+  const bytes = flat(code);
+  return [...unsigned(bytes.length), bytes];
+};
 const op =
   (...code: number[]) =>
-  (...operands: Code[]): Code => [...operands.flat(), ...code];
+  (...operands: Code[]): Code => [...operands, ...code];
 const simd = (n: number) => op(0xfd, ...unsigned(n));
 /** Reads or writes memory at an address plus an offset that is baked in. Alignment is a hint, and none is given. */
 const memory =
   (code: Code, align = 0) =>
   (offset: number, ...operands: Code[]): Code => [
-    ...operands.flat(),
+    ...operands,
     ...code,
     ...unsigned(align),
     ...unsigned(offset),
@@ -37,14 +42,10 @@ const memory =
 
 export const i32 = (n: number): Code => [0x41, ...signed(n)];
 export const get = (local: number): Code => [0x20, ...unsigned(local)];
-export const set = (local: number, value: Code): Code => [...value, 0x21, ...unsigned(local)];
+export const set = (local: number, value: Code): Code => [value, 0x21, ...unsigned(local)];
 /** Sets a local, and leaves the value where it is. */
-export const tee = (local: number, value: Code): Code => [...value, 0x22, ...unsigned(local)];
-export const call = (index: number, ...operands: Code[]): Code => [
-  ...operands.flat(),
-  0x10,
-  ...unsigned(index),
-];
+export const tee = (local: number, value: Code): Code => [value, 0x22, ...unsigned(local)];
+export const call = (index: number, ...operands: Code[]): Code => [...operands, 0x10, ...unsigned(index)];
 
 export const add = op(0x6a);
 export const sub = op(0x6b);
@@ -97,34 +98,30 @@ export const zeroV128 = filled(0);
 export const HALVES = ['lower', 'upper'] as const;
 /** Lanes of `bytes` bytes from the lower halves of `a` and `b` in turns, or from the upper ones. */
 export const interleave = (bytes: number, half: (typeof HALVES)[number], a: Code, b: Code): Code => [
-  ...a,
-  ...b,
+  a,
+  b,
   ...[0xfd, 0x0d],
   ...Array.from({ length: 16 }, (_, i) => {
-    const lane = Math.floor(i / (2 * bytes));
-    return (
-      (half === 'lower' ? 0 : 8) +
-      (i % (2 * bytes) < bytes ? 0 : 16 - bytes) +
-      lane * bytes +
-      (i % (2 * bytes))
-    );
+    const [lane, at] = [Math.floor(i / (2 * bytes)), i % (2 * bytes)];
+    const from = at < bytes ? at : 16 + at - bytes;
+    return (half === 'lower' ? 0 : 8) + lane * bytes + from;
   }),
 ];
 
 export const when = (condition: Code, then: Code, otherwise: Code = []): Code => [
-  ...condition,
+  condition,
   0x04,
   0x40,
-  ...then,
-  ...(otherwise.length ? [0x05, ...otherwise] : []),
+  then,
+  ...(otherwise.length ? [0x05, otherwise] : []),
   0x0b,
 ];
 /** Runs `body` as long as `condition` holds, which is asked before each round. */
 export const during = (condition: Code, body: Code): Code => [
   ...[0x02, 0x40, 0x03, 0x40], // block, loop
-  ...condition,
+  condition,
   ...[0x45, 0x0d, 0x01], //        leave the block unless it holds
-  ...body,
+  body,
   ...[0x0c, 0x00, 0x0b, 0x0b], //  again
 ];
 /** Runs `body` for `step` units at a time, then `single` for each that is left over.   `at` counts up to `end`. */
@@ -174,12 +171,14 @@ export function assemble(functions: readonly FunctionCode[], { shared }: { share
   const bodies = functions.map(({ frame, body }) =>
     sized([...list(frame.extra.map((type) => [1, type])), ...body, 0x0b]),
   );
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // "\0asm", version 1
-    ...section(1, list(types)),
-    ...section(2, list([[...text('env'), ...text('memory'), 0x02, ...limits]])),
-    ...section(3, list(functions.map((_, i) => unsigned(i)))),
-    ...section(7, list(functions.map(({ name }, i) => [...text(name), 0x00, ...unsigned(i)]))),
-    ...section(10, list(bodies)),
-  ]);
+  return Uint8Array.from(
+    flat([
+      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // "\0asm", version 1
+      ...section(1, list(types)),
+      ...section(2, list([[...text('env'), ...text('memory'), 0x02, ...limits]])),
+      ...section(3, list(functions.map((_, i) => unsigned(i)))),
+      ...section(7, list(functions.map(({ name }, i) => [...text(name), 0x00, ...unsigned(i)]))),
+      ...section(10, list(bodies)),
+    ]),
+  );
 }

@@ -7,9 +7,9 @@ import { widenInto } from '../../weights/dtypes.ts';
 import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
 import { decodeRows, encodeRows } from '../../weights/quantization.ts';
 import { assemble } from './assembler.ts';
-import { type Gemm, gemmOn, type Product } from './gemm.ts';
+import { Gemm, gemmOn, type Product } from './gemm.ts';
 import { gemmFunctions } from './gemm-code.ts';
-import { addressOf, wasmBackend } from './heap.ts';
+import { addressOf, type WasmBackend, wasmBackend } from './heap.ts';
 import { LAYOUT, type Layout } from './widen-code.ts';
 
 type Case = {
@@ -30,6 +30,47 @@ test('the module is valid for a shared memory and for a plain one', () => {
     expect(WebAssembly.validate(assemble(gemmFunctions(), { shared }) as Uint8Array<ArrayBuffer>)).toBe(true);
   }
 });
+
+test.each(LAYOUTS)(
+  '%s: nothing is read behind the end of memory, nothing written but C and what is reserved',
+  (layout) => {
+    const memory = new WebAssembly.Memory({ initial: 8 });
+    let reserved = 16;
+    const _malloc = (bytes: number) => {
+      reserved += bytes;
+      return reserved - bytes;
+    };
+    const place = (bytes: number) => 16 * Math.ceil(_malloc(bytes + 16) / 16);
+    const [m, a, c] = [2, place(4 * 2 * 300), place(4 * 2 * 70)];
+    const alone = Gemm.on({
+      wasm: { wasmMemory: memory, asm: {}, _malloc },
+    } as unknown as WasmBackend) as Gemm;
+    for (const n of [1, 3, 5, 8, 9, 66]) {
+      for (const k of [1, 3, 17, 33, 255, 256, 257]) {
+        const { rows, scales = new Uint8Array(0) } = laidDown(layout, gaussian(n * k, 1), n, k).stored;
+        const columns = layout === 'rows' ? k : n;
+        for (const last of [rows, scales]) {
+          const all = new Uint8Array(memory.buffer);
+          const end = all.length;
+          const first = last === rows ? scales : rows;
+          const [lastAt, firstAt] = [end - last.length, end - last.length - first.length];
+          all.set(last, lastAt);
+          all.set(first, firstAt);
+          all.fill(0xa5, reserved, firstAt);
+          const before = all.slice(reserved);
+          alone.multiply({
+            ...{ m, n, k, layout },
+            a: { address: a, stride: 4 * k },
+            b: { address: last === rows ? lastAt : firstAt, stride: rows.length / columns },
+            scales: { address: last === rows ? firstAt : lastAt, stride: scales.length / columns },
+            c: { address: c, stride: 4 * n },
+          });
+          expect(Buffer.compare(before, all.subarray(reserved)), `${n} ${k}`).toBe(0);
+        }
+      }
+    }
+  },
+);
 
 onEveryBackend(
   () => {
