@@ -42,9 +42,8 @@ import { LAYOUT, type Layout, NUMBERS } from './widen-code.ts';
 /**
  * C ← α A B (+ bias) (+ C) in WebAssembly SIMD, in the manner of Goto and van de Geijn (2008): a strip of B is packed
  * into panels of 8 columns that stay in the cache, and tiles of 4 × 8 results are held in registers while they run down
- * a panel. B is widened or turned while it is packed, so a checkpoint's own [out, in], in 16 bits or quantised, costs no pass
- * of its own.
- * Every result is summed in the same order whatever the number of rows, columns or threads.
+ * a panel. B is widened and turned while it is packed, so a checkpoint's own [out, in], in 16 bits or quantised, costs no
+ * pass of its own. Every result is summed in the same order, whatever the number of rows, columns or threads.
  */
 
 /** Terms that are summed before they are added to C: a panel of this depth is 8 kB, and lies in the nearest cache. */
@@ -182,8 +181,10 @@ function tiles(): FunctionCode {
   return { name: 'tiles', frame, body };
 }
 
-/** work(job, scratch): takes strip after strip of the job until none is left. Threads run it side by side. Functions
- * are called by their place: each layout's packer has the layout's number. */
+/**
+ * work(job, scratch): takes strip after strip of the job until none is left. Threads run it side by side.
+ * Functions are called by their place in the module: each layout's packer has the number of the layout.
+ */
 function work({ tiles }: { readonly tiles: number }): FunctionCode {
   const frame = new Frame(I32, I32);
   const [job, scratch] = [0, 1];
