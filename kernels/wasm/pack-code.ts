@@ -25,7 +25,6 @@ import {
   sub,
   unrolled,
   V128,
-  when,
   zeroV128,
 } from './assembler.ts';
 import { type ColumnLayout, NUMBERS, widen, widenScales } from './widen-code.ts';
@@ -33,36 +32,38 @@ import { type ColumnLayout, NUMBERS, widen, widenScales } from './widen-code.ts'
 /** Columns of a panel: two vectors of four. */
 export const PANEL = 8;
 
-/** pack(from, stride, n, k, to): a strip of B [k, n], row by row, into panels. Missing columns are left as they are. */
+/**
+ * pack(from, stride, n, k, to): a strip of B [k, n], row by row, into panels. Missing columns are left as they are. A row is
+ * read from end to end: panel by panel, every piece of 32 bytes would be on another page.
+ */
 export function packRows(): FunctionCode {
   const frame = new Frame(I32, I32, I32, I32, I32);
   const [from, stride, n, k, to] = [0, 1, 2, 3, 4];
-  const [column, row, source, j] = frame.locals(4, I32);
-  const columnsLeft = sub(get(n), get(column));
-  const body = during(lessThan(get(column), get(n)), [
-    ...set(source, add(get(from), shiftLeft(get(column), i32(2)))),
-    ...set(row, i32(0)),
+  const [column, row, source, target, panelBytes] = frame.locals(5, I32);
+  const body: Code = [
+    ...set(panelBytes, mul(get(k), i32(4 * PANEL))),
     ...during(lessThan(get(row), get(k)), [
-      ...when(
-        atLeast(columnsLeft, i32(PANEL)),
-        [
-          ...storeV128(0, get(to), loadV128(0, get(source))),
-          ...storeV128(16, get(to), loadV128(16, get(source))),
-        ],
-        [
-          ...set(j, i32(0)),
-          ...during(lessThan(get(j), shiftLeft(columnsLeft, i32(2))), [
-            ...storeF32(0, add(get(to), get(j)), loadF32(0, add(get(source), get(j)))),
-            ...increase(j, i32(4)),
-          ]),
-        ],
-      ),
-      ...increase(source, get(stride)),
+      ...set(column, i32(0)),
+      ...set(source, get(from)),
+      ...set(target, get(to)),
+      ...during(atLeast(get(n), add(get(column), i32(PANEL))), [
+        ...storeV128(0, get(target), loadV128(0, get(source))),
+        ...storeV128(16, get(target), loadV128(16, get(source))),
+        ...increase(source, i32(4 * PANEL)),
+        ...increase(target, get(panelBytes)),
+        ...increase(column, i32(PANEL)),
+      ]),
+      ...during(lessThan(get(column), get(n)), [
+        ...storeF32(0, get(target), loadF32(0, get(source))),
+        ...increase(source, i32(4)),
+        ...increase(target, i32(4)),
+        ...increase(column, i32(1)),
+      ]),
+      ...increase(from, get(stride)),
       ...increase(to, i32(4 * PANEL)),
       ...increase(row, i32(1)),
     ]),
-    ...increase(column, i32(PANEL)),
-  ]);
+  ];
   return { name: 'packRows', frame, body };
 }
 
