@@ -18,6 +18,8 @@ export type MemoryPlan = {
   /** Buffers that come and go: read-ahead, and what a batch of this size computes, widened matrices included. */
   readonly work: number;
   readonly total: number;
+  /** Of the total, what must lie on the heap of a backend that has one (wasm): weights as they are kept, adapters, a batch. */
+  readonly heap: number;
 };
 
 export type PlanInputs = {
@@ -78,14 +80,16 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
     const weights = residence === 'streamed' ? 0 : table;
     const work = 2 * largestBlock * weightBytes;
     const total = runtime + tokenizer + weights + work;
-    return { residence, runtime, tokenizer, weights, adapters: 0, work, total };
+    return { residence, runtime, tokenizer, weights, adapters: 0, work, total, heap: 0 };
   }
-  const weights =
-    residence === 'streamed' ? outside * resident + largestBlock * weightBytes : table + others * resident;
+  const matrices =
+    residence === 'streamed' ? outside * resident + largestBlock * weightBytes : others * resident;
+  const weights = residence === 'streamed' ? matrices : table + matrices; // the table is no tensor anywhere
   // While a block is taken in, two groups of raw bytes lie beside it.
   const reading = residence === 'streamed' ? 2 * largestBlock * weightBytes : 0;
   const beside = residence === 'float32' ? 'float32' : 'narrow'; // never quantised
-  const adapters = adapterBytes(inputs.adapters, beside) + inputs.adapters.tables;
+  const added = adapterBytes(inputs.adapters, beside);
+  const adapters = added + inputs.adapters.tables;
   // WebAssembly and WebGPU multiply by packed words as they are; elsewhere a matrix is widened before its use.
   const packed = residence !== 'float32' && (backend === 'tensorflow' || backend === 'cpu');
   const form = { packed, rank: inputs.adapters.rank };
@@ -99,6 +103,7 @@ function planOne(inputs: PlanInputs, residence: WeightResidence): MemoryPlan {
     adapters,
     work,
     total: runtime + tokenizer + weights + adapters + work,
+    heap: matrices + added + SCATTER * computed,
   };
 }
 
@@ -128,15 +133,19 @@ export function storedSizes(
   };
 }
 
-// A process cannot grow its WebAssembly heap beyond 4 GB; activations need their part.
-const WASM_HEAP = 3.2e9;
+// 65,535 pages. Measured: tensors of 20 MB fill it to 4.28 GB.
+const WASM_HEAP = 4_294_901_760;
+
+/**
+ * How much of the free memory, and of a WebAssembly heap, a choice of ours may take: the user's other programs want to live,
+ * and longer inputs than planned come.
+ */
+const SHARE = { memory: 0.6, heap: 0.85 };
+const ALL = { memory: 1, heap: 1 };
 
 /** Whether a residence can run at all on this backend, whatever the machine has. */
-const fitsBackend = (backend: BackendName, plan: MemoryPlan): boolean =>
-  backend !== 'wasm' || plan.residence === 'streamed' || plan.weights < WASM_HEAP;
-
-/** How much of the free memory a choice of ours may take: the user's other programs want to live. */
-const SHARE = 0.6;
+const fitsBackend = (backend: BackendName, plan: MemoryPlan, share = 1): boolean =>
+  backend !== 'wasm' || plan.residence === 'streamed' || plan.heap <= WASM_HEAP * share;
 
 export type ResidenceChoice = { readonly residence: WeightResidence; readonly reason: string };
 
@@ -150,10 +159,10 @@ export function chooseResidence(
   plans: readonly MemoryPlan[],
   free: number | null,
 ): ResidenceChoice {
-  const fits = (plan: MemoryPlan, share: number) =>
-    fitsBackend(backend, plan) && (free === null || plan.total <= free * share);
+  const fits = (plan: MemoryPlan, { memory, heap } = ALL) =>
+    fitsBackend(backend, plan, heap) && (free === null || plan.total <= free * memory);
   if (wanted === 'auto') {
-    const comfortable = plans.find((p) => fits(p, SHARE)) ?? plans.find((p) => fits(p, 1));
+    const comfortable = plans.find((p) => fits(p, SHARE)) ?? plans.find((p) => fits(p));
     const plan = comfortable ?? plans[plans.length - 1];
     const of = free === null ? '' : ` of ${gigabytes(free)} free`;
     return {
@@ -162,9 +171,9 @@ export function chooseResidence(
     };
   }
   const plan = plans.find((p) => p.residence === wanted) as MemoryPlan;
-  if (fits(plan, 1)) return { residence: wanted, reason: `${wanted} weights: asked for by name` };
+  if (fits(plan)) return { residence: wanted, reason: `${wanted} weights: asked for by name` };
   const others = plans
-    .filter((p) => p !== plan && fits(p, 1))
+    .filter((p) => p !== plan && fits(p))
     .map((p) => `${p.residence} (${gigabytes(p.total)})`);
   const limit = fitsBackend(backend, plan)
     ? `only ${gigabytes(free ?? 0)} are free`

@@ -89,6 +89,7 @@ test('batches: longest first, equal lengths together, within count and budget; a
 const plan = (residence: MemoryPlan['residence'], total: number): MemoryPlan => ({
   residence,
   total,
+  heap: total,
   weights: total,
   runtime: 0,
   tokenizer: 0,

@@ -1,13 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { activationBytes, type PlannedBatch } from '../src/activation-plan.ts';
 import { adapterBytes, adapterSizes, loraSizes } from '../src/adapter-sizes.ts';
 import { measureDora } from '../src/adapters/measure-dora.ts';
-import { chooseResidence, planMemory } from '../src/memory-plan.ts';
-import { modelSpec } from '../src/params.ts';
+import { chooseResidence, PLANNED_BATCHES, planMemory, storedSizes } from '../src/memory-plan.ts';
+import { checkpointTensors, modelSpec } from '../src/params.ts';
 import { openFolder } from '../src/platform/node-files.ts';
+import { planTensors, writtenBytes } from '../src/quantize-plan.ts';
 import type { Grid } from '../src/vision/windows.ts';
 import { listAdapterFiles } from '../weights/adapter-files.ts';
+import type { ByteSource } from '../weights/byte-source.ts';
+import type { Checkpoint } from '../weights/checkpoint.ts';
+import { byteLengthOf } from '../weights/dtypes.ts';
+import type { StoredPrecision } from '../weights/quantization-recipe.ts';
+import type { TensorEntry } from '../weights/safetensors.ts';
 import { adapterIn, baseMaps, goldenFile } from './adapters/golden-maps.ts';
 import { startBackend } from './support/backends.ts';
 import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
@@ -98,22 +104,72 @@ test('16-bit matrices stay so beside packed weights; vectors and wider matrices 
   expect(adapterBytes(sizes, 'float32')).toBe(440);
 });
 
-test('on wasm, bfloat16 weights of the published model are refused before loading: its heap ends at 4 GB', () => {
+describe('the published model on wasm, whose heap ends at 4 GB', () => {
   const published = geometryConfig(GEOMETRIES.published);
-  const plans = planMemory({
-    config: published,
-    spec: modelSpec(published),
-    tableBytes: 2,
-    backend: 'wasm',
-    weightBytes: 2,
-    adapters: loraSizes(modelSpec(published), 3, 32),
-    tokenizerTokens: 151_665,
-    batches: [{ texts: [64], images: [] }],
+  const spec = modelSpec(published);
+
+  /** Sizes of its checkpoint, as published or as `quantize` would write it. */
+  function sizes(precision: 'bfloat16' | StoredPrecision, everywhere = false) {
+    const source = { name: 'model.safetensors' } as ByteSource;
+    const entries = new Map(
+      checkpointTensors(spec).map(({ name, shape }): [string, TensorEntry] => [
+        name,
+        { name, dtype: 'BF16', shape, source, begin: 0, byteLength: byteLengthOf('BF16', shape) },
+      ]),
+    );
+    if (precision === 'bfloat16') return storedSizes(spec, entries);
+    const checkpoint = { entries, files: [source] } as unknown as Checkpoint;
+    for (const { tensors } of planTensors(spec, checkpoint, { precision, everywhere }))
+      for (const { entry, planned } of tensors)
+        if (planned) entries.set(entry.name, { ...entry, byteLength: writtenBytes([planned]) });
+    return storedSizes(spec, entries);
+  }
+  const plansOf = (stored: ReturnType<typeof sizes>, adapters = 3, batches = PLANNED_BATCHES) =>
+    planMemory({
+      config: published,
+      spec,
+      backend: 'wasm',
+      ...stored,
+      adapters: loraSizes(spec, adapters, 32),
+      tokenizerTokens: 151_665,
+      batches,
+    });
+  const chosen = (plans: ReturnType<typeof plansOf>, wanted: 'auto' | 'bfloat16' = 'auto') =>
+    chooseResidence(wanted, 'wasm', plans, 64e9).residence;
+  const refusal = /a WebAssembly heap ends at 4 GB; these would fit: streamed/;
+
+  test('is refused in bfloat16 before loading', () => {
+    const plans = plansOf(sizes('bfloat16'));
+    expect(() => chosen(plans, 'bfloat16')).toThrow(refusal);
+    expect(chosen(plans)).toBe('streamed');
   });
-  expect(() => chooseResidence('bfloat16', 'wasm', plans, 64e9)).toThrow(
-    /a WebAssembly heap ends at 4 GB; these would fit: streamed/,
-  );
-  expect(chooseResidence('auto', 'wasm', plans, 64e9).residence).toBe('streamed');
+
+  test('is refused in int8 with its adapters; without them it runs where asked for by name, and auto streams it', () => {
+    const plans = plansOf(sizes('int8'));
+    expect(plans[1].weights / 1e9).toBeCloseTo(3.45 + 0.62, 1);
+    expect(() => chosen(plans, 'bfloat16')).toThrow(refusal);
+    expect(chosen(plans)).toBe('streamed');
+    const alone = plansOf(sizes('int8'), 0);
+    expect(chosen(alone, 'bfloat16')).toBe('bfloat16');
+    expect(chosen(alone)).toBe('streamed');
+  });
+
+  test('stays in memory in int4, with three adapters', () => {
+    for (const everywhere of [false, true]) {
+      const plans = plansOf(sizes('int4', everywhere));
+      expect(chosen(plans, 'bfloat16')).toBe('bfloat16');
+      expect(chosen(plans)).toBe('bfloat16');
+    }
+    // The token table lies outside the heap, so it does not count.
+    const [, alone] = plansOf(sizes('int4', true), 0, [{ texts: [64], images: [] }]);
+    expect(alone.weights / 1e9).toBeCloseTo(1.94 + 0.62, 1);
+    expect(alone.heap / 1e9).toBeCloseTo(1.94, 1);
+  });
+
+  test('is refused in int4 where the planned batch takes what is left', () => {
+    const plans = plansOf(sizes('int4'), 3, [{ texts: [8192], images: [] }]);
+    expect(() => chosen(plans, 'bfloat16')).toThrow(refusal);
+  });
 });
 
 test('beside a GPU with memory of its own the host holds the table, whatever the weights take', () => {

@@ -3,10 +3,10 @@ import type { Gemm, Product } from '../wasm/gemm.ts';
 import { addressOf, emptyTensor, type WasmBackend, wasmBackend } from '../wasm/heap.ts';
 import { addLora, isPlain, type LinearInputs, leave } from './linear.ts';
 import type { Matrix } from './matrix.ts';
-import { isBfloat } from './wasm-store.ts';
+import { isOnHeap } from './wasm-store.ts';
 
 /**
- * The bias joins the first product, bfloat16 is widened inside it, and low-rank terms are added to its result in place;
+ * The bias joins the first product, narrow weights are widened inside it, and low-rank terms are added to its result in place;
  * terms of more than two matrices (DoRA, a bias of B) go on top of it in stock ops.
  * Ladder, one decoder block of the published size at 64 tokens: bench/README.md, "WebAssembly".
  */
@@ -38,16 +38,21 @@ function multiply(
   const [m, k] = x.shape;
   const n = weight.outSize;
   // A tensor's address is taken after the last allocation: nothing moves, but `dense` may bring a tensor here.
-  const b = isBfloat(weight)
-    ? { layout: 'bfloat16Columns' as const, b: { address: addressOf(backend, weight.words), stride: 2 * k } }
-    : { layout: 'rows' as const, b: { address: addressOf(backend, weight.dense()), stride: 4 * n } };
+  const at = (tensor: tf.Tensor, stride: number) => ({ address: addressOf(backend, tensor), stride });
+  const b = isOnHeap(weight)
+    ? {
+        layout: weight.layout,
+        b: at(weight.rows.tensor, weight.rows.rowBytes),
+        scales: weight.scales && at(weight.scales.tensor, weight.scales.rowBytes),
+      }
+    : { layout: 'rows' as const, b: at(weight.dense(), 4 * n) };
   gemm.multiply({
     m,
     n,
     k,
-    a: { address: addressOf(backend, x), stride: 4 * k },
+    a: at(x, 4 * k),
     ...b,
-    c: { address: addressOf(backend, y), stride: 4 * n },
+    c: at(y, 4 * n),
     ...rest,
   });
 }

@@ -3,11 +3,11 @@ import {
   addF32x4,
   atLeast,
   atomicAdd,
-  bitsToFloat,
   type Code,
   call,
   choose,
   during,
+  equal,
   F32,
   Frame,
   type FunctionCode,
@@ -15,38 +15,37 @@ import {
   I32,
   i32,
   increase,
+  least,
   lessThan,
   loadF32,
   loadI32,
-  loadLow,
   loadSplat,
-  loadU16,
   loadV128,
   mul,
   mulF32x4,
   set,
   shiftLeft,
-  shiftLeftEach,
-  shuffle,
+  shiftRight,
   splat,
   storeF32,
   storeV128,
   sub,
+  tee,
+  unrolled,
   V128,
   when,
-  widenU16,
   zeroV128,
 } from './assembler.ts';
+import { PANEL, packColumns, packRows } from './pack-code.ts';
+import { LAYOUT, type Layout, NUMBERS } from './widen-code.ts';
 
 /**
  * C ← α A B (+ bias) (+ C) in WebAssembly SIMD, in the manner of Goto and van de Geijn (2008): a strip of B is packed
  * into panels of 8 columns that stay in the cache, and tiles of 4 × 8 results are held in registers while they run down
- * a panel. B is widened or turned while it is packed, so a checkpoint's own bfloat16 [out, in] costs no pass of its own.
- * Every result is summed in the same order whatever the number of rows, columns or threads.
+ * a panel. B is widened and turned while it is packed, so a checkpoint's own [out, in], in 16 bits or quantised, costs no
+ * pass of its own. Every result is summed in the same order, whatever the number of rows, columns or threads.
  */
 
-/** Columns of a panel: two vectors of four. */
-export const PANEL = 8;
 /** Terms that are summed before they are added to C: a panel of this depth is 8 kB, and lies in the nearest cache. */
 export const DEPTH = 256;
 /** Most columns of a strip, the piece that a thread takes at a time. */
@@ -55,8 +54,7 @@ export const STRIP = 64;
 const ROWS_AT_ONCE = 64;
 const TILE_ROWS = 4;
 
-/** How B lies in memory. */
-export const LAYOUT = { rows: 0, columns: 1, bfloat16Columns: 2 } as const;
+const LAYOUTS = Object.keys(LAYOUT) as Layout[];
 
 /** Bytes a thread needs of its own: a packed strip, and a row of a tile that hangs over the edge of C. */
 export const SCRATCH_BYTES = DEPTH * STRIP * 4 + PANEL * 4;
@@ -75,123 +73,16 @@ export const JOB = {
   b: 36,
   bStride: 40,
   layout: 44,
-  c: 48,
-  cStride: 52,
-  bias: 56, //    address, or 0
-  accumulate: 60,
-  alpha: 64, //   a float32
+  scales: 48,
+  scaleStride: 52,
+  c: 56,
+  cStride: 60,
+  bias: 64, //    address, or 0
+  accumulate: 68,
+  alpha: 72, //   a float32
 } as const;
-export const JOB_BYTES = 68;
+export const JOB_BYTES = 76;
 export const CLOSED = 1 << 30;
-
-const least = (a: Code, b: Code): Code => choose(a, b, lessThan(a, b));
-
-/** Runs `body` for `count` units, then `single` for what is left over of them.   `at` counts up. */
-const unrolled = (at: number, end: Code, step: number, body: Code, single: Code): Code => [
-  ...during(atLeast(end, add(get(at), i32(step))), [...body, ...increase(at, i32(step))]),
-  ...during(lessThan(get(at), end), [...single, ...increase(at, i32(1))]),
-];
-
-/** pack(from, stride, n, k, to): a strip of B [k, n], row by row, into panels. Missing columns are left as they are. */
-function packRows(): FunctionCode {
-  const frame = new Frame(I32, I32, I32, I32, I32);
-  const [from, stride, n, k, to] = [0, 1, 2, 3, 4];
-  const [column, row, source, j] = frame.locals(4, I32);
-  const columnsLeft = sub(get(n), get(column));
-  const body = during(lessThan(get(column), get(n)), [
-    ...set(source, add(get(from), shiftLeft(get(column), i32(2)))),
-    ...set(row, i32(0)),
-    ...during(lessThan(get(row), get(k)), [
-      ...when(
-        atLeast(columnsLeft, i32(PANEL)),
-        [
-          ...storeV128(0, get(to), loadV128(0, get(source))),
-          ...storeV128(16, get(to), loadV128(16, get(source))),
-        ],
-        [
-          ...set(j, i32(0)),
-          ...during(lessThan(get(j), shiftLeft(columnsLeft, i32(2))), [
-            ...storeF32(0, add(get(to), get(j)), loadF32(0, add(get(source), get(j)))),
-            ...increase(j, i32(4)),
-          ]),
-        ],
-      ),
-      ...increase(source, get(stride)),
-      ...increase(to, i32(4 * PANEL)),
-      ...increase(row, i32(1)),
-    ]),
-    ...increase(column, i32(PANEL)),
-  ]);
-  return { name: 'packRows', frame, body };
-}
-
-/** pack(from, stride, n, k, to): the same of a B that lies column by column, as [n, k], in float32 or bfloat16. */
-function packColumns(name: string, bytes: 4 | 2): FunctionCode {
-  const frame = new Frame(I32, I32, I32, I32, I32);
-  const [from, stride, n, k, to] = [0, 1, 2, 3, 4];
-  const [column, row, target, inPanel] = frame.locals(4, I32);
-  const sources = frame.locals(4, I32);
-  const v = frame.locals(4, V128);
-  const four = (address: Code): Code =>
-    bytes === 4 ? loadV128(0, address) : shiftLeftEach(widenU16(loadLow(0, address)), i32(16));
-  const one = (address: Code): Code =>
-    bytes === 4 ? loadF32(0, address) : bitsToFloat(shiftLeft(loadU16(0, address), i32(16)));
-  const lanes = (a: Code, b: Code, ...l: number[]) => shuffle(a, b, l);
-  const [v0, v1, v2, v3] = v.map(get);
-  const step = i32(bytes);
-
-  /** Four columns by four rows: turned in registers. */
-  const square: Code = [
-    ...v.flatMap((local, i) => set(local, four(get(sources[i])))),
-    ...[0, 1, 2, 3].flatMap((r) => {
-      // Row r of the turned square: lane r of each of the four vectors.
-      const low = lanes(v0, v1, r, 4 + r, r, 4 + r);
-      const high = lanes(v2, v3, r, 4 + r, r, 4 + r);
-      return storeV128(4 * PANEL * r, get(target), lanes(low, high, 0, 1, 4, 5));
-    }),
-    ...sources.flatMap((s) => increase(s, i32(4 * bytes))),
-    ...increase(target, i32(4 * PANEL * 4)),
-  ];
-  const rowOfFour: Code = [
-    ...sources.flatMap((s, i) => storeF32(4 * i, get(target), one(get(s)))),
-    ...sources.flatMap((s) => increase(s, step)),
-    ...increase(target, i32(4 * PANEL)),
-  ];
-  const start = add(get(from), mul(get(column), get(stride)));
-  const panelTarget = add(
-    get(to),
-    add(
-      mul(shiftLeft(get(column), i32(2)), get(k)), // whole panels before this one…
-      // …and the place in it: columns beyond the panel's start were counted k times above
-      sub(shiftLeft(get(inPanel), i32(2)), mul(shiftLeft(get(inPanel), i32(2)), get(k))),
-    ),
-  );
-  const begin: Code = [
-    ...set(inPanel, sub(get(column), mul(i32(PANEL), [...get(column), ...i32(3), 0x76]))), // column mod 8
-    ...set(target, panelTarget),
-    ...set(row, i32(0)),
-  ];
-  const body: Code = [
-    ...during(atLeast(get(n), add(get(column), i32(4))), [
-      ...begin,
-      ...sources.flatMap((s, i) => set(s, add(start, mul(i32(i), get(stride))))),
-      ...unrolled(row, get(k), 4, square, rowOfFour),
-      ...increase(column, i32(4)),
-    ]),
-    ...during(lessThan(get(column), get(n)), [
-      ...begin,
-      ...set(sources[0], start),
-      ...during(lessThan(get(row), get(k)), [
-        ...storeF32(0, get(target), one(get(sources[0]))),
-        ...increase(sources[0], step),
-        ...increase(target, i32(4 * PANEL)),
-        ...increase(row, i32(1)),
-      ]),
-      ...increase(column, i32(1)),
-    ]),
-  ];
-  return { name, frame, body };
-}
 
 /**
  * tiles(a, aStride, m, panels, n, k, c, cStride, bias, accumulate, alpha, edge): m rows of A down the panels of a strip.
@@ -290,30 +181,30 @@ function tiles(): FunctionCode {
   return { name: 'tiles', frame, body };
 }
 
-/** work(job, scratch): takes strip after strip of the job until none is left. Threads run it side by side. */
-function work(index: {
-  packRows: number;
-  packColumns: number;
-  packBfloat16: number;
-  tiles: number;
-}): FunctionCode {
+/**
+ * work(job, scratch): takes strip after strip of the job until none is left. Threads run it side by side.
+ * Functions are called by their place in the module: each layout's packer has the number of the layout.
+ */
+function work({ tiles }: { readonly tiles: number }): FunctionCode {
   const frame = new Frame(I32, I32);
   const [job, scratch] = [0, 1];
   const [strip, first, n, depth, k, row, rows, address] = frame.locals(8, I32);
   const field = (name: keyof typeof JOB): Code => loadI32(JOB[name], get(job));
   const left = (all: Code, done: number): Code => sub(all, get(done));
-  const pack = (f: number, bytes: number): Code =>
-    call(
-      f,
-      bytes === 0
-        ? add(add(field('b'), shiftLeft(get(first), i32(2))), mul(get(depth), field('bStride')))
-        : add(add(field('b'), mul(get(first), field('bStride'))), mul(get(depth), i32(bytes))),
-      field('bStride'),
-      get(n),
-      get(k),
-      get(scratch),
+  const packed = (layout: Layout): Code => {
+    const packInto = (from: Code, ...scales: Code[]): Code =>
+      call(LAYOUT[layout], from, field('bStride'), get(n), get(k), get(scratch), ...scales);
+    if (layout === 'rows')
+      return packInto(add(add(field('b'), shiftLeft(get(first), i32(2))), mul(get(depth), field('bStride'))));
+    const { bits, scale } = NUMBERS[layout];
+    const groups = scale?.rows ? shiftRight(get(depth), i32(Math.log2(scale.rows))) : i32(0);
+    return packInto(
+      add(add(field('b'), mul(get(first), field('bStride'))), shiftRight(mul(get(depth), i32(bits)), i32(3))),
+      add(add(field('scales'), mul(get(first), field('scaleStride'))), mul(groups, i32(scale?.bytes ?? 0))),
+      field('scaleStride'),
     );
-  const take: Code = [...atomicAdd(JOB.next, get(job), i32(1)), 0x22, strip]; // and keeps it
+  };
+  const take = tee(strip, atomicAdd(JOB.next, get(job), i32(1)));
   const body: Code = [
     ...atomicAdd(JOB.active, get(job), i32(1)),
     0x1a, // drop
@@ -323,21 +214,13 @@ function work(index: {
       ...set(depth, i32(0)),
       ...during(lessThan(get(depth), field('k')), [
         ...set(k, least(i32(DEPTH), left(field('k'), depth))),
-        ...when(
-          field('layout'),
-          when(
-            sub(field('layout'), i32(LAYOUT.columns)),
-            pack(index.packBfloat16, 2),
-            pack(index.packColumns, 4),
-          ),
-          pack(index.packRows, 0),
-        ),
+        ...LAYOUTS.flatMap((l) => when(equal(field('layout'), i32(LAYOUT[l])), packed(l))),
         ...set(row, i32(0)),
         ...during(lessThan(get(row), field('m')), [
           ...set(rows, least(i32(ROWS_AT_ONCE), left(field('m'), row))),
           ...set(address, shiftLeft(get(first), i32(2))),
           ...call(
-            index.tiles,
+            tiles,
             add(add(field('a'), mul(get(row), field('aStride'))), shiftLeft(get(depth), i32(2))),
             field('aStride'),
             get(rows),
@@ -364,10 +247,7 @@ function work(index: {
 }
 
 /** The functions of the module; `work` is the door. */
-export const gemmFunctions = (): readonly FunctionCode[] => [
-  packRows(),
-  packColumns('packColumns', 4),
-  packColumns('packBfloat16', 2),
-  tiles(),
-  work({ packRows: 0, packColumns: 1, packBfloat16: 2, tiles: 3 }),
-];
+export function gemmFunctions(): readonly FunctionCode[] {
+  const packers = LAYOUTS.map((layout) => (layout === 'rows' ? packRows() : packColumns(layout)));
+  return [...packers, tiles(), work({ tiles: packers.length })];
+}

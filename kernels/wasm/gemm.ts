@@ -1,7 +1,9 @@
 import { assemble } from './assembler.ts';
-import { CLOSED, gemmFunctions, JOB, JOB_BYTES, LAYOUT, PANEL, SCRATCH_BYTES, STRIP } from './gemm-code.ts';
+import { CLOSED, gemmFunctions, JOB, JOB_BYTES, SCRATCH_BYTES, STRIP } from './gemm-code.ts';
 import { memoryOf, reserve, type WasmBackend } from './heap.ts';
+import { PANEL } from './pack-code.ts';
 import { type SpawnThread, THREAD_SOURCE, type ThreadData } from './thread.ts';
+import { LAYOUT, type Layout } from './widen-code.ts';
 
 /** A matrix in the backend's memory: where it begins, and how far apart its rows (or columns) lie, in bytes. */
 export type Operand = { readonly address: number; readonly stride: number };
@@ -13,8 +15,10 @@ export type Product = {
   readonly k: number;
   readonly a: Operand;
   readonly b: Operand;
-  /** `rows`: b is [k, n] in float32; `columns`: [n, k]; `bfloat16Columns`: [n, k] in bfloat16. Default: rows. */
-  readonly layout?: keyof typeof LAYOUT;
+  /** How b lies, and in which type. Default: rows. */
+  readonly layout?: Layout;
+  /** Of a quantised b: float32 for int8 and float16 for int4, column by column. */
+  readonly scales?: Operand;
   readonly c: Operand;
   /** Address of n float32 values. Default: none. */
   readonly bias?: number;
@@ -89,7 +93,19 @@ export class Gemm {
   }
 
   /** Blocks until the product is there. The result does not depend on the number of threads. */
-  multiply({ m, n, k, a, b, layout = 'rows', c, bias = 0, accumulate = false, alpha = 1 }: Product): void {
+  multiply({
+    m,
+    n,
+    k,
+    a,
+    b,
+    layout = 'rows',
+    scales,
+    c,
+    bias = 0,
+    accumulate = false,
+    alpha = 1,
+  }: Product): void {
     const words = new Int32Array(this.#memory.buffer); // anew each time: the memory may have grown
     const at = (field: keyof typeof JOB): number => (this.#job + JOB[field]) >>> 2;
     const awaitIdle = () => {
@@ -112,6 +128,8 @@ export class Gemm {
     words[at('b')] = b.address;
     words[at('bStride')] = b.stride;
     words[at('layout')] = LAYOUT[layout];
+    words[at('scales')] = scales?.address ?? 0;
+    words[at('scaleStride')] = scales?.stride ?? 0;
     words[at('c')] = c.address;
     words[at('cStride')] = c.stride;
     words[at('bias')] = bias;
