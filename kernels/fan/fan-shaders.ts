@@ -1,7 +1,8 @@
 import { columnsCode } from '../linear/columns-code.ts';
 import { COLUMNS, DEEP, FOURS, LANES, type Plan, SIDE } from '../linear/linear-shaders.ts';
+import { widened } from '../linear/weight-layouts.ts';
 import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
-import { elementOf, readFours, type Words, widenCode } from './row-words.ts';
+import { elementOf, type FloatWords, readRows, type Words } from './row-words.ts';
 
 /** What is written into a shader. All else is a uniform. */
 export type Variant = {
@@ -11,7 +12,7 @@ export type Variant = {
   readonly maps: number;
   readonly weight: Words;
   /** Words of the terms' B. Without terms: any. */
-  readonly up: Words;
+  readonly up: FloatWords;
 };
 
 export const Flag = { bias: 1, second: 2 } as const;
@@ -52,7 +53,6 @@ export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey
       }),
     },
     code: [
-      v.kind === 'heads' || v.weight === 'bfloat16' || v.up === 'bfloat16' ? widenCode : '',
       inputCode,
       v.kind === 'heads' ? headsCode(v) : gatedCode(v),
       weightCode(v),
@@ -86,9 +86,10 @@ fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   let at = row.y * lows + c;
   let begin = ${pick('moreAt', maps, 'row.x')};
   ${
-    up === 'bfloat16'
-      ? 'return widened(more[begin + at]);'
-      : 'return bitcast<vec4<f32>>(vec4<u32>(more[begin + 2u * at], more[begin + 2u * at + 1u]));'
+    up === 'float32'
+      ? 'return bitcast<vec4<f32>>(vec4<u32>(more[begin + 2u * at], more[begin + 2u * at + 1u]));'
+      : `let w = more[begin + at];
+  return ${widened(up, 'w')};`
   }
 }
 fn leave(m : u32, p : u32, one : f32, two : f32) {
@@ -112,8 +113,8 @@ fn leave(m : u32, p : u32, one : f32, two : f32) {
 }`;
 
 const gatedCode = ({ up }: Variant): string => `
-${readFours('up0At', up, 'up0', 'u.lows0')}
-${readFours('up1At', up, 'up1', 'u.lows1')}
+${readRows('up0At', up, { buffer: 'up0', fours: 'u.lows0', rows: 'u.outputs' })}
+${readRows('up1At', up, { buffer: 'up1', fours: 'u.lows1', rows: 'u.outputs' })}
 fn rowOf(p : u32, second : u32) -> vec2<u32> { return vec2<u32>(select(second, ${NO_MAP}, p >= u.pairs), p); }
 fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   if (row.x == 0u) { return up0At(row.y, c); }
@@ -134,9 +135,16 @@ const pick = (what: string, maps: number, map: string): string =>
     .reduce((code, i) => `select(${code}, u.${what}${i}, ${map} >= ${i}u)`, `u.${what}0`);
 
 /** Four values of a map's row, of W and then, where its own lows are, of B; zeros outside. */
-const weightCode = ({ weight, maps }: Variant): string => `
+const weightCode = ({ weight, kind, maps }: Variant): string => `
 ${count(maps)
-  .map((i) => readFours(`weight${i}At`, weight, `weight${i}`, 'u.fours'))
+  .map((i) =>
+    readRows(`weight${i}At`, weight, {
+      buffer: `weight${i}`,
+      fours: 'u.fours',
+      rows:
+        kind === 'gated' ? 'u.outputs' : `(${i + 1 < maps ? `u.first${i + 1}` : 'u.outputs'} - u.first${i})`,
+    }),
+  )
   .join('')}
 fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
   if (row.x == ${NO_MAP}) { return vec4<f32>(); }

@@ -1,34 +1,36 @@
 import type { LoraTerm } from '../linear/linear.ts';
 import type { Matrix } from '../linear/matrix.ts';
 import { isRows, type RowMatrix } from '../linear/webgpu-store.ts';
+import * as layouts from '../linear/weight-layouts.ts';
 import type { Element } from '../webgpu/shader.ts';
 
-/** What these shaders read. */
-const WORDS = ['float32', 'bfloat16'] as const;
+export type { Words } from '../linear/weight-layouts.ts';
 
-export type Words = (typeof WORDS)[number];
+/** What the matrices of a low-rank term are: adapters are not quantised. */
+export type FloatWords = Exclude<layouts.Words, layouts.IntegerWords>;
 
-/** What rows of such words are in WGSL, four values at a time. */
-export const elementOf = (words: Words): Element => (words === 'bfloat16' ? 'vec2<u32>' : 'vec4<f32>');
+/** What rows of such words are in WGSL. */
+export const elementOf = (words: layouts.Words): Element => layouts.elementOf(`${words}Rows`);
 
-/** WGSL: `name(n, c)`, values 4·c … 4·c + 3 of row n of `buffer`, whose rows have `fours` of them. */
-export const readFours = (name: string, words: Words, buffer: string, fours: string): string => `
-fn ${name}(n : u32, c : u32) -> vec4<f32> {
-  ${words === 'bfloat16' ? `return widened(${buffer}[n * ${fours} + c]);` : `return ${buffer}[n * ${fours} + c];`}
-}`;
-
-/** WGSL: two words of bfloat16, the lower half first. */
-export const widenCode = `
-fn widened(w : vec2<u32>) -> vec4<f32> {
-  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
-}`;
+/** WGSL: `name(n, c)`, values 4·c … 4·c + 3 of row n of `buffer`, which has so many rows of so many fours. */
+export const readRows = (
+  name: string,
+  words: layouts.Words,
+  { buffer, fours, rows }: Readonly<Record<'buffer' | 'fours' | 'rows', string>>,
+): string => layouts.readFours(name, `${words}Rows`, { buffer, fours, rows, columns: `4u * ${fours}` });
 
 /** The words that all these matrices are stored in, each in one buffer; null when they are not. */
-export function sameWords(matrices: readonly Matrix[]): Words | null {
-  const known = WORDS.find((words) =>
-    matrices.every((m) => isRows(m) && m.parts.length === 1 && m.words === words),
-  );
-  return matrices.length > 0 && known ? known : null;
+export function sameWords(matrices: readonly Matrix[]): layouts.Words | null {
+  const [first] = matrices;
+  if (!first || !isRows(first)) return null;
+  const alike = (m: Matrix) => isRows(m) && m.parts.length === 1 && m.words === first.words;
+  return matrices.every(alike) ? first.words : null;
+}
+
+/** The same of matrices of low-rank terms. */
+export function sameFloats(matrices: readonly Matrix[]): FloatWords | null {
+  const words = sameWords(matrices);
+  return words !== null && !layouts.isIntegers(words) ? words : null;
 }
 
 /** The buffer of a matrix that `sameWords` has looked at. */

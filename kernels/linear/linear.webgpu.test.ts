@@ -6,9 +6,10 @@ import { gpuRowBytes } from '../../src/gpu-plan.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
+import { rawMatrix, valuesOf } from '../../test/support/matrices.ts';
 import { widenInto } from '../../weights/dtypes.ts';
-import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
-import { decodeRows, encodeRows, quantRowBytes } from '../../weights/quantization.ts';
+import { narrowToF16 } from '../../weights/narrow.ts';
+import { quantRowBytes } from '../../weights/quantization.ts';
 import { chooseAsIfEmulated } from '../webgpu/emulation.ts';
 import { linear } from './linear.ts';
 import { float32Matrix, type Matrix } from './matrix.ts';
@@ -31,16 +32,8 @@ function checkpoint(
   const values = gaussian(outSize * inSize, seed).map(
     (v, i) => v * scale * (outliers && i % 37 === 5 ? 300 : 1),
   );
-  if (words === 'int8' || words === 'int4') {
-    const rows = encodeRows(words, values, inSize);
-    decodeRows(words, rows, inSize, values);
-    return { raw: { format: words, rows, outSize, inSize }, values };
-  }
-  const [narrow, dtype] =
-    words === 'float16' ? [narrowToF16, 'F16' as const] : [narrowToBf16, 'BF16' as const];
-  const bytes = new Uint8Array(narrow(values).buffer);
-  widenInto(bytes, dtype, values);
-  return { raw: { bytes, dtype, outSize, inSize }, values };
+  const raw = rawMatrix(values, words, outSize, inSize);
+  return { raw, values: valuesOf(raw) };
 }
 
 /** x [T, in] · wᵀ, w: [out, in], in double precision. */
