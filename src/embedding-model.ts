@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { adapterAgain } from './adapters/adapter-again.ts';
+import { byInput } from './adapters/by-input.ts';
 import { checkMeasured, measureDora, unmeasured } from './adapters/measure-dora.ts';
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
 import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
@@ -34,6 +35,9 @@ export type WeightSource = {
   reload(): Promise<{ readonly params: ModelParams; dispose(): void }>;
   close(): void;
 };
+
+/** What a pass of the decoder runs with: one choice for all its inputs, or one for each. */
+export type PassAdapters = { readonly adapter?: AdapterChoice; readonly adapters?: readonly AdapterChoice[] };
 
 /** Whoever sets it looks for errors of the GPU at the end of all that it runs (`gpuCall`). Default: every pass does. */
 export type Guard = { readonly guarded?: boolean };
@@ -290,18 +294,36 @@ export class EmbeddingModel {
     return adapters.flatMap(modulesOf).some((module) => module.startsWith('visual.'));
   }
 
-  /** Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller. */
+  /**
+   * Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller.
+   * `adapters`: those of each sequence, in one pass all the same.
+   */
   forward(
     sequences: readonly Sequence[],
     {
       seen = null,
       adapter = null,
+      adapters,
       guarded,
       ...run
-    }: { seen?: tf.Tensor2D | null; adapter?: AdapterChoice } & RunOptions & Guard = {},
+    }: { seen?: tf.Tensor2D | null } & PassAdapters & RunOptions & Guard = {},
   ): Promise<tf.Tensor2D> {
-    return this.#running('forward', guarded, () =>
-      forward(this.view(adapter), this.config, sequences, seen, run),
+    return this.#running('forward', guarded, () => {
+      const choice = adapters ? this.byInput(adapters, sequences) : adapter;
+      return forward(this.view(choice), this.config, sequences, seen, run);
+    });
+  }
+
+  /**
+   * The choice of a pass whose sequences each have their own, for `multiVectors`, too: each adapter is for its rows alone.
+   * @throws InputError for an adapter that replaces parts or changes the token table, which is there for all rows
+   */
+  byInput(choices: readonly AdapterChoice[], sequences: readonly Sequence[]): readonly Adapter[] {
+    if (choices.length !== sequences.length)
+      throw new InputError(`there are ${sequences.length} sequences, but adapters for ${choices.length}`);
+    return byInput(
+      choices.map((choice) => (isText(choice) ? this.resolve(choice).adapters : choice)),
+      sequences.map(({ ids }) => ids.length),
     );
   }
 

@@ -14,7 +14,7 @@ function halfPrecision(rows: number, outputs: number): boolean {
 }
 
 /**
- * Whether maps of one input can be one dispatch: plain terms, one a map; weights alike, in one buffer each, and so the
+ * Whether maps of one input can be one dispatch: plain terms, one a map, of all rows; weights alike, in one buffer each, and so the
  * terms, which are floats; rows of whole fours; and tensors that this GPU can bind. What does not fit runs map by map.
  */
 export function fits({ maps, rows, outputs }: Fan): boolean {
@@ -24,7 +24,7 @@ export function fits({ maps, rows, outputs }: Fan): boolean {
     D % 4 === 0 &&
     !halfPrecision(rows, outputs) &&
     maps.length <= MOST_MAPS &&
-    maps.every(({ lora }) => lora.length <= 1 && lora.every(isPlain)) &&
+    maps.every(({ lora }) => lora.length <= 1 && lora.every((term) => isPlain(term) && !term.rows)) &&
     sameWords(maps.map(({ weight }) => weight)) !== null &&
     (terms.length === 0 || (sameFloats(downs(terms)) !== null && sameFloats(ups(terms)) !== null)) &&
     4 * rows * Math.max(D + lowWidths(maps), outputs) <=
