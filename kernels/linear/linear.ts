@@ -74,25 +74,30 @@ export function addLora(
   lora: readonly LoraTerm[],
   bias: tf.Tensor1D | null,
 ): tf.Tensor2D {
-  for (const { rows, ...term } of lora) {
-    if (rows) y = changeRows(y, rows, (part) => addLora(part, rowsOf(x, rows), [term], bias));
-    else y = addTerm(y, x, term, bias);
+  if (lora.some(({ rows }) => rows)) return addToRows(y, x, lora, bias);
+  for (const { a, b, scale, activation, bBias, dora } of lora) {
+    const low: tf.Tensor2D = tf.matMul(x, a.dense()); //                                    [T, R]
+    const mid = activation === 'relu' ? tf.relu(low) : low;
+    let delta: tf.Tensor2D = tf.matMul(mid, b.dense()); //                                  [T, out]
+    if (bBias) delta = tf.add(delta, bBias);
+    if (scale !== 1) delta = tf.mul(delta, scale);
+    y = tf.add(y, dora ? stretched(dora, bias ? tf.sub(y, bias) : y, delta) : delta);
   }
   return y;
 }
 
-function addTerm(
+/** The same where some terms are for some rows. */
+function addToRows(
   y: tf.Tensor2D,
   x: tf.Tensor2D,
-  { a, b, scale, activation, bBias, dora }: LoraTerm,
+  lora: readonly LoraTerm[],
   bias: tf.Tensor1D | null,
 ): tf.Tensor2D {
-  const low: tf.Tensor2D = tf.matMul(x, a.dense()); //                                      [T, R]
-  const mid = activation === 'relu' ? tf.relu(low) : low;
-  let delta: tf.Tensor2D = tf.matMul(mid, b.dense()); //                                    [T, out]
-  if (bBias) delta = tf.add(delta, bBias);
-  if (scale !== 1) delta = tf.mul(delta, scale);
-  return tf.add(y, dora ? stretched(dora, bias ? tf.sub(y, bias) : y, delta) : delta);
+  for (const { rows, ...term } of lora) {
+    if (rows) y = changeRows(y, rows, (part) => addLora(part, rowsOf(x, rows), [term], bias));
+    else y = addLora(y, x, [term], bias);
+  }
+  return y;
 }
 
 const rowsOf = (x: tf.Tensor2D, { begin, end }: Span): tf.Tensor2D =>

@@ -7,7 +7,7 @@ import { type Adapter, replacedParts } from './with-adapters.ts';
  * What keeps an adapter from sharing a pass with inputs that do without it, in words; null where nothing does. A term of a map
  * can be for some rows; what is replaced, or looked up by token, is there for all.
  */
-export function wholeParts(adapter: Adapter): string | null {
+function wholeParts(adapter: Adapter): string | null {
   const replaced = replacedParts(adapter);
   if (replaced !== null) return `replaces ${replaced}`;
   return adapter.terms.has(TOKEN_TABLE) ? `changes ${TOKEN_TABLE}` : null;
@@ -15,17 +15,19 @@ export function wholeParts(adapter: Adapter): string | null {
 
 /**
  * The adapters of a packed stream whose inputs each have their own: every one is for the rows of its inputs. Shares all tensors.
- * choices: adapters of each input; lengths: its rows
+ * choices: adapters of each sequence, whose ids are its rows
  * @throws InputError for an adapter that cannot be for some rows only
  */
 export function byInput(
   choices: readonly (readonly Adapter[])[],
-  lengths: readonly number[],
+  sequences: readonly { readonly ids: { readonly length: number } }[],
 ): readonly Adapter[] {
+  if (choices.length !== sequences.length)
+    throw new InputError(`there are ${sequences.length} sequences, but adapters for ${choices.length}`);
   const runs: { readonly choice: readonly Adapter[]; begin: number; end: number }[] = [];
   let begin = 0;
   for (const [i, choice] of choices.entries()) {
-    const end = begin + lengths[i];
+    const end = begin + sequences[i].ids.length;
     const last = runs[runs.length - 1];
     if (last && same(last.choice, choice)) last.end = end;
     else runs.push({ choice, begin, end });

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { float32Matrix, type LoraTerm, type Span } from '../../kernels/index.ts';
-import type { AdapterChoice } from '../../src/embedding-model.ts';
+import type { AdapterChoice } from '../../src/adapters/choice.ts';
 import type { Linear } from '../../src/layers/linear.ts';
 import { type Mlp, normedMlp, ROWS_AT_ONCE } from '../../src/layers/mlp.ts';
 import { type Adapter, JinaEmbeddings, weigh } from '../../src/platform/node.ts';
