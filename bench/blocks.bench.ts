@@ -3,13 +3,14 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { composed, cumulate, float32Matrix, type Matrix, matrixStore } from '../kernels/index.ts';
+import type { RawMatrix } from '../kernels/linear/matrix-store.ts';
+import { isIntegers, type Words } from '../kernels/linear/weight-layouts.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
 import type { BackendName } from '../src/device-engine.ts';
 import { disposeRotary } from '../src/layers/rotary.ts';
 import type { DecoderConfig } from '../src/model-config.ts';
 import { defaultModelPath, JinaEmbeddings } from '../src/platform/node.ts';
-import { widenInto } from '../weights/dtypes.ts';
-import { narrowToBf16 } from '../weights/narrow.ts';
+import { rawMatrix, valuesOf, WORDS } from '../test/support/matrices.ts';
 import { values } from './kernel-cases.ts';
 import { geometryNamed } from './make-checkpoint/geometries.ts';
 import {
@@ -24,7 +25,7 @@ import {
   timesOf,
   type Where,
 } from './measure.ts';
-import { blockConfig, randomBlock, textRotary } from './random-block.ts';
+import { blockConfig, type MakeMatrix, randomBlock, textRotary } from './random-block.ts';
 
 // node --import tsx bench/blocks.bench.ts --device tensorflow --python python3
 // One decoder block with a LoRA on, beside its composed truth and (with --python) the same block in PyTorch float32, in turns.
@@ -36,7 +37,11 @@ const flags = new Command('blocks.bench')
   .option('--tokens <list>', 'lengths of the sequence', '16,64,512')
   .option('--runs <n>', 'timed runs of a case', Number, 9)
   .option('--warm-up <n>', 'runs before them, besides the one that is verified', Number, 2)
-  .option('--weights <kind>', 'float32 or bfloat16, as the backend keeps them', 'float32')
+  .option(
+    '--weights <words>',
+    'float32, bfloat16, float16, int8 or int4, as the backend keeps them; a LoRA beside integers is bfloat16',
+    'float32',
+  )
   .option('--python <path>', 'a Python with torch: verifies with it, and times it too')
   .option(
     '--ort <folder>',
@@ -50,7 +55,7 @@ const flags = new Command('blocks.bench')
     tokens: string;
     runs: number;
     warmUp: number;
-    weights: 'float32' | 'bfloat16';
+    weights: Words;
     python?: string;
     ort?: string;
   }>();
@@ -58,6 +63,8 @@ const flags = new Command('blocks.bench')
 const ALLOWED = 1e-4; // of the largest value of the result
 const ROUNDS = 3; // of this engine, then the other: a burst of other work on the machine does not meet only one of them
 
+if (!WORDS.includes(flags.weights))
+  throw new Error(`--weights ${flags.weights} is none of ${WORDS.join(', ')}`);
 const where = await startBackend(flags.device, flags.threads);
 const geometry = geometryNamed(flags.geometry);
 const config = blockConfig(flags.geometry);
@@ -123,17 +130,19 @@ async function benchBlock(T: number): Promise<void> {
 }
 
 /** As a checkpoint's is kept by this backend. */
-function stored(values: Float32Array, outSize: number, inSize: number): Matrix {
-  const packed = flags.weights === 'bfloat16';
-  const bytes = new Uint8Array((packed ? narrowToBf16(values) : values).buffer);
-  const raw = { bytes, dtype: packed ? 'BF16' : 'F32', outSize, inSize } as const;
-  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
+function stored(...given: Parameters<MakeMatrix>): Matrix {
+  return matrixStore().packed(rawOf(...given));
 }
 
 /** As stock ops like it best: float32 [in, out]. */
-function asTensor(values: Float32Array, outSize: number, inSize: number): Matrix {
-  if (flags.weights === 'bfloat16') widenInto(new Uint8Array(narrowToBf16(values).buffer), 'BF16', values);
-  return float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(values, [outSize, inSize]))));
+function asTensor(...given: Parameters<MakeMatrix>): Matrix {
+  const raw = rawOf(...given);
+  return float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(valuesOf(raw), [raw.outSize, raw.inSize]))));
+}
+
+function rawOf(...[values, outSize, inSize, of]: Parameters<MakeMatrix>): RawMatrix {
+  const { weights } = flags;
+  return rawMatrix(values, of === 'lora' && isIntegers(weights) ? 'bfloat16' : weights, outSize, inSize);
 }
 
 /** Runs bench/reference/blocks.py, and gives its JSON lines. */

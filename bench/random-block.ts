@@ -21,8 +21,13 @@ export const blockConfig = (geometry: string): ModelConfig =>
 export const textRotary = (T: number, { decoder, tokens }: ModelConfig): Rotary =>
   decoderRotary([ropePositions(new Int32Array(T).fill(tokens.image + 1), tokens.image)], decoder);
 
-/** A matrix from its values [out, in]. */
-export type MakeMatrix = (values: Float32Array, outSize: number, inSize: number) => Matrix;
+/** A matrix from its values [out, in], the map's own or a LoRA's. */
+export type MakeMatrix = (
+  values: Float32Array,
+  outSize: number,
+  inSize: number,
+  of: 'map' | 'lora',
+) => Matrix;
 
 /** A block of seeded weights with a LoRA on every map. */
 export function randomBlock(spec: SpecOf<DecoderBlock>, rank: number, make: MakeMatrix): DecoderBlock {
@@ -38,7 +43,12 @@ export function randomBlock(spec: SpecOf<DecoderBlock>, rank: number, make: Make
 
 function randomLinear({ name, inSize, outSize, bias }: LinearSpec, rank: number, make: MakeMatrix): Linear {
   const matrix = (what: string, rows: number, columns: number, part = 1) =>
-    make(values(`${name}.${what}`, rows * columns, part / Math.sqrt(columns)), rows, columns);
+    make(
+      values(`${name}.${what}`, rows * columns, part / Math.sqrt(columns)),
+      rows,
+      columns,
+      what === 'weight' ? 'map' : 'lora',
+    );
   return {
     name,
     weight: matrix('weight', outSize, inSize),

@@ -1,10 +1,16 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { adapterAgain } from './adapters/adapter-again.ts';
+import { byInput } from './adapters/by-input.ts';
+import {
+  type AdapterChoice,
+  type PassAdapters,
+  type ResolvedChoice,
+  resolveChoice,
+} from './adapters/choice.ts';
 import { checkMeasured, measureDora, unmeasured } from './adapters/measure-dora.ts';
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
-import { type MixPart, mixLabel, parseMix } from './adapters/mix.ts';
 import { Retirement } from './adapters/retirement.ts';
-import { type Adapter, checkThere, modulesOf, weigh, withAdapters } from './adapters/with-adapters.ts';
+import { type Adapter, checkThere, modulesOf, withAdapters } from './adapters/with-adapters.ts';
 import { gpuCall, gpuGone, gpuLife } from './device-call.ts';
 import { trimBufferPool } from './device-webgpu.ts';
 import { DeviceLostError, InputError } from './errors.ts';
@@ -15,12 +21,6 @@ import type { ModelConfig } from './model-config.ts';
 import { type ModelParams, type ModelSpec, modelSpec } from './params.ts';
 import { Turns } from './turns.ts';
 import type { Images } from './vision/tower.ts';
-
-/** Which adapters a pass runs with: none, one by name, a mix (`retrieval*0.7 + mine*0.3`), or several that add up. */
-export type AdapterChoice = null | string | readonly Adapter[];
-
-/** The adapters behind a choice. `label` names what runs: disabled ones are left out, null is the backbone alone. */
-export type ResolvedChoice = { readonly label: string | null; readonly adapters: readonly Adapter[] };
 
 export type PlaceOptions = {
   /** Take the place of the adapter of this name, if there is one. Default: a name that is taken is an error. */
@@ -247,21 +247,16 @@ export class EmbeddingModel {
 
   /** The adapters behind a name or a mix, as they are now. @throws InputError for a name that is not there */
   resolve(choice: string | null): ResolvedChoice {
-    if (choice === null) return { label: null, adapters: [] };
-    const parts: readonly MixPart[] = this.#adapters.has(choice)
-      ? [{ name: choice, weight: 1 }]
-      : parseMix(choice);
-    for (const { name } of parts) this.adapter(name);
-    const label = mixLabel(parts.filter(({ name }) => !this.#disabled.has(name)));
-    if (label === null || this.#adapters.has(label)) {
-      return { label, adapters: label === null ? [] : [this.adapter(label)] };
-    }
-    return { label, adapters: parseMix(label).map(({ name, weight }) => weigh(this.adapter(name), weight)) };
+    return resolveChoice(choice, {
+      has: (name) => this.#adapters.has(name),
+      find: (name) => this.adapter(name),
+      isEnabled: (name) => !this.#disabled.has(name),
+    });
   }
 
   /** The parameters as a pass with these adapters sees them. Shares every tensor. */
   view(choice: AdapterChoice): ModelParams {
-    const adapters = isText(choice) ? this.resolve(choice).adapters : choice;
+    const adapters = this.#adaptersOf(choice);
     if (this.#merge !== null) {
       if (adapters.length === 1 && adapters[0] === this.#adapters.get(this.#merge.name))
         return this.#merge.params;
@@ -286,23 +281,33 @@ export class EmbeddingModel {
 
   /** Whether an adapter of the choice sits on the vision tower: then images must be seen with it. The published ones do not. */
   touchesVision(choice: AdapterChoice): boolean {
-    const adapters = isText(choice) ? this.resolve(choice).adapters : choice;
-    return adapters.flatMap(modulesOf).some((module) => module.startsWith('visual.'));
+    return this.#adaptersOf(choice)
+      .flatMap(modulesOf)
+      .some((module) => module.startsWith('visual.'));
   }
 
-  /** Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller. */
+  /**
+   * Packed sequences (and the visual tokens of their images) → hidden states [T, D], owned by the caller.
+   * `adapters`: those of each sequence, in one pass all the same.
+   */
   forward(
     sequences: readonly Sequence[],
-    {
-      seen = null,
-      adapter = null,
-      guarded,
-      ...run
-    }: { seen?: tf.Tensor2D | null; adapter?: AdapterChoice } & RunOptions & Guard = {},
+    options: { seen?: tf.Tensor2D | null } & PassAdapters & RunOptions & Guard = {},
   ): Promise<tf.Tensor2D> {
-    return this.#running('forward', guarded, () =>
-      forward(this.view(adapter), this.config, sequences, seen, run),
-    );
+    const { seen = null, adapter = null, adapters, guarded, ...run } = options;
+    return this.#running('forward', guarded, () => {
+      const choice = adapters ? this.byInput(adapters, sequences) : adapter;
+      return forward(this.view(choice), this.config, sequences, seen, run);
+    });
+  }
+
+  /**
+   * The choice of a pass whose sequences each have their own, for `multiVectors`, too: each adapter is for its rows alone.
+   * @throws InputError for an adapter that replaces parts or changes the token table, which is there for all rows
+   */
+  byInput(choices: readonly AdapterChoice[], sequences: readonly Sequence[]): readonly Adapter[] {
+    const own = choices.map((choice) => this.#adaptersOf(choice));
+    return byInput(own, sequences);
   }
 
   /** Hidden states [T, D] → one unit vector a token [T, E], through the projector and its adapter. */
@@ -330,6 +335,10 @@ export class EmbeddingModel {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #adaptersOf(choice: AdapterChoice): readonly Adapter[] {
+    return choice === null || typeof choice === 'string' ? this.resolve(choice).adapters : choice;
   }
 
   /** A pass: adapters stay while it runs, and errors of the GPU are its own. */
@@ -388,6 +397,3 @@ export class EmbeddingModel {
     throw new InputError(`adapter "${name}" is merged and cannot be ${what}; call unmergeAdapter() first`);
   }
 }
-
-const isText = (choice: AdapterChoice): choice is string | null =>
-  choice === null || typeof choice === 'string';

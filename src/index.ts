@@ -1,3 +1,4 @@
+export type { AdapterChoice } from './adapters/choice.ts';
 export { type CombineOptions, combineAdapters } from './adapters/combine/combine-adapters.ts';
 export { COMBINATION_TYPES, type CombinationType } from './adapters/combine/recipe.ts';
 export { type AdapterEffect, adapterEffect } from './adapters/inspect/adapter-effect.ts';
@@ -9,7 +10,7 @@ export { weigh, withAdapters } from './adapters/with-adapters.ts';
 export { Config, type DeviceName, type OutputPrecision, type Settings } from './config.ts';
 export { type DeviceChoice, DeviceManager } from './device.ts';
 export type { BackendName, EngineReport } from './device-engine.ts';
-export { type AdapterChoice, EmbeddingModel } from './embedding-model.ts';
+export { EmbeddingModel } from './embedding-model.ts';
 export { CheckpointError, DeviceError, DeviceLostError, InputError, SourceError } from './errors.ts';
 export { ImageProcessor, type ProcessedImage } from './image/image-processor.ts';
 export type { ImageInput, RawImage } from './image/rgb-image.ts';

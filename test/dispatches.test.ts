@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { composed, cumulate, type LoraTerm } from '../kernels/index.ts';
+import { composed, cumulate, type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
+import type { Words } from '../kernels/linear/weight-layouts.ts';
 import { chooseAsIfEmulated } from '../kernels/webgpu/emulation.ts';
 import { runCounts } from '../kernels/webgpu/run.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
@@ -14,18 +15,39 @@ import { BACKENDS, startBackend } from './support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from './support/close.ts';
 import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
 import { checkGpu } from './support/gpu.ts';
-import { besides, type Kept, storedMatrix } from './support/stored-matrix.ts';
+import { rawMatrix } from './support/matrices.ts';
 
 // What a block costs a GPU besides its arithmetic. The counts are ours and those of stock ops.
 
 const config = geometryConfig(narrowed(GEOMETRIES.published));
 
+function stored(outSize: number, inSize: number, seed: number, words: Words): Matrix {
+  const values = gaussian(outSize * inSize, seed).map((v) => v / Math.sqrt(inSize));
+  return matrixStore().packed(rawMatrix(values, words, outSize, inSize));
+}
+
+/** What a block's weights are stored in, and those of its adapter, which is never quantised. */
+type Recipe = { readonly words: (name: string) => Words; readonly lora: Words };
+const same = (words: Words, lora: Words): Recipe => ({ words: () => words, lora });
+const RECIPES: Readonly<Record<string, Recipe>> = {
+  float32: same('float32', 'float32'),
+  bfloat16: same('bfloat16', 'bfloat16'),
+  float16: same('float16', 'float16'),
+  int8: same('int8', 'bfloat16'),
+  int4: same('int4', 'float16'),
+  'bfloat16, its adapter float32': same('bfloat16', 'float32'),
+  'int8, gate and up int4': {
+    words: (name) => (/gate_proj|up_proj/.test(name) ? 'int4' : 'int8'), // as `quantize --precision int4` makes them
+    lora: 'float32',
+  },
+};
+
 /** A block as it is loaded, with random weights. */
-function blockOf<B>(spec: unknown, kept: Kept): B {
+function blockOf<B>(spec: unknown, { words }: Recipe): B {
   let seed = 1;
   const linear = ({ name, inSize, outSize, bias }: LinearSpec): Linear => ({
     name,
-    weight: storedMatrix(outSize, inSize, seed++, kept),
+    weight: stored(outSize, inSize, seed++, words(name)),
     bias: bias ? tf.tensor1d(gaussian(outSize, seed++)) : null,
     lora: [],
   });
@@ -38,13 +60,13 @@ function blockOf<B>(spec: unknown, kept: Kept): B {
   }) as B;
 }
 
-const withLora = <B>(block: B, kept: Kept): B => {
+const withLora = <B>(block: B, { lora }: Recipe): B => {
   let seed = 500;
   return mapLinears(block, (l) => {
     const { inSize, outSize } = l.weight;
     const term: LoraTerm = {
-      a: storedMatrix(6, inSize, seed++, besides(kept)),
-      b: storedMatrix(outSize, 6, seed++, besides(kept)),
+      a: stored(6, inSize, seed++, lora),
+      b: stored(outSize, 6, seed++, lora),
       scale: 0.5,
       activation: seed % 3 === 0 ? 'relu' : 'none',
     };
@@ -91,19 +113,19 @@ describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 3
     rotaryTables([rotaryValues(gaussian((T * headDim) / 2, 7), T)]);
 
   const lengths = [[5], [40, 1, 29]];
-  const kinds: readonly Kept[] = ['float32', 'bfloat16', 'int8', 'int4'];
-  const cases = lengths.flatMap((l) => kinds.map((kept) => ({ lengths: l, kept })));
+  const cases = Object.keys(RECIPES).flatMap((weights) => lengths.map((l) => ({ lengths: l, weights })));
 
   test.each(cases)(
-    'of the decoder with an adapter is nine dispatches: $lengths, $kept',
-    async ({ lengths, kept }) => {
+    'of the decoder with an adapter is nine dispatches: $weights, $lengths',
+    async ({ lengths, weights }) => {
+      const recipe = RECIPES[weights];
       const { decoder: c } = config;
       const cuSeqlens = cumulate(lengths);
       const T = cuSeqlens[lengths.length];
       const x = gaussianTensor([T, c.hiddenSize], 3);
       const rotary = tables(T, c.headDim);
-      const bare = blockOf<Parameters<typeof decoderBlock>[0]>(decoderBlockSpec('layers.0', c), kept);
-      const block = withLora(bare, kept);
+      const bare = blockOf<Parameters<typeof decoderBlock>[0]>(decoderBlockSpec('layers.0', c), recipe);
+      const block = withLora(bare, recipe);
       const run = (b = block) => decoderBlock(b, x, rotary, c, cuSeqlens);
       tf.dispose(run());
       const found = counted(run);
@@ -111,33 +133,43 @@ describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 3
       const plain = counted(() => run(bare));
       expect(plain).toMatchObject({ ours: 7, all: 7 });
       const expected = composed(() => run());
-      await expectTensorClose(found.y, expected, { relativeToMax: 1e-5, what: `decoder block, ${lengths}` });
+      await expectTensorClose(found.y, expected, {
+        relativeToMax: 1e-5,
+        what: `decoder block, ${weights}, ${lengths}`,
+      });
       const truth = composed(() => run(bare));
-      await expectTensorClose(plain.y, truth, { relativeToMax: 1e-5, what: `decoder block, ${lengths}` });
+      await expectTensorClose(plain.y, truth, {
+        relativeToMax: 1e-5,
+        what: `decoder block, ${weights}, ${lengths}`,
+      });
       tf.dispose([x, found.y, plain.y, expected, truth]);
       disposeRotary(rotary);
     },
   );
 
   test.each(cases)(
-    'of the tower is seven dispatches, and nine with an adapter: $lengths, $kept',
-    async ({ lengths, kept }) => {
+    'of the tower is seven dispatches, and nine with an adapter: $weights, $lengths',
+    async ({ lengths, weights }) => {
+      const recipe = RECIPES[weights];
       const { vision: c } = config;
       const attrs = { heads: c.numHeads, cuSeqlens: cumulate(lengths) };
       const P = attrs.cuSeqlens[lengths.length];
       const x = gaussianTensor([P, c.hiddenSize], 3);
       const rotary = tables(P, c.headDim);
-      const bare = blockOf<Parameters<typeof visionBlock>[0]>(visionBlockSpec('blocks.0', c), kept);
+      const bare = blockOf<Parameters<typeof visionBlock>[0]>(visionBlockSpec('blocks.0', c), recipe);
       for (const [block, most] of [
         [bare, 7],
-        [withLora(bare, kept), 9],
+        [withLora(bare, recipe), 9],
       ] as const) {
         const run = () => visionBlock(block, x, rotary, attrs);
         tf.dispose(run());
         const { y, ours, all } = counted(run);
         expect({ ours, all }).toEqual({ ours: most, all: most });
         const expected = composed(run);
-        await expectTensorClose(y, expected, { relativeToMax: 1e-5, what: `vision block, ${lengths}` });
+        await expectTensorClose(y, expected, {
+          relativeToMax: 1e-5,
+          what: `vision block, ${weights}, ${lengths}`,
+        });
         tf.dispose([y, expected]);
       }
       tf.dispose(x);

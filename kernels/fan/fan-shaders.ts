@@ -1,8 +1,8 @@
 import { columnsCode } from '../linear/columns-code.ts';
 import { COLUMNS, DEEP, FOURS, LANES, type Plan, SIDE } from '../linear/linear-shaders.ts';
-import { elementOf, readFours, type Words } from '../linear/weight-layouts.ts';
+import { widened } from '../linear/weight-layouts.ts';
 import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
-import type { TermWords } from './row-words.ts';
+import { elementOf, type FloatWords, readRows, type Words } from './row-words.ts';
 
 /** What is written into a shader. All else is a uniform. */
 export type Variant = {
@@ -12,7 +12,7 @@ export type Variant = {
   readonly maps: number;
   readonly weight: Words;
   /** Words of the terms' B. Without terms: any. */
-  readonly up: TermWords;
+  readonly up: FloatWords;
 };
 
 export const Flag = { bias: 1, second: 2 } as const;
@@ -29,10 +29,10 @@ export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey
     name: v.kind === 'heads' ? 'Heads' : 'Gated',
     inputs: {
       x: 'vec4<f32>',
-      ...each('weight', elementOf(`${v.weight}Rows`)),
+      ...each('weight', elementOf(v.weight)),
       ...(v.kind === 'heads'
         ? { more: 'vec2<u32>' as Element, cosines: 'f32' as Element, sines: 'f32' as Element }
-        : { ...each('up', elementOf(`${v.up}Rows`)), ...each<Element>('bias', 'f32') }),
+        : { ...each('up', elementOf(v.up)), ...each<Element>('bias', 'f32') }),
     },
     output: 'f32',
     uniforms: {
@@ -70,13 +70,6 @@ fn inputAt(m : u32, c : u32) -> vec4<f32> {
 
 const NO_MAP = '9u';
 
-const sizesOf = (buffer: string, fours: string, rows: string) => ({
-  buffer,
-  fours,
-  columns: `4u * ${fours}`,
-  rows,
-});
-
 /** The first or second of pair p as a map and its row; and what a pair meets on its way out. */
 const headsCode = ({ maps, up }: Variant): string => `
 fn rowOf(p : u32, second : u32) -> vec2<u32> {
@@ -93,10 +86,10 @@ fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   let at = row.y * lows + c;
   let begin = ${pick('moreAt', maps, 'row.x')};
   ${
-    up === 'bfloat16'
-      ? `let w = more[begin + at];
-  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`
-      : 'return bitcast<vec4<f32>>(vec4<u32>(more[begin + 2u * at], more[begin + 2u * at + 1u]));'
+    up === 'float32'
+      ? 'return bitcast<vec4<f32>>(vec4<u32>(more[begin + 2u * at], more[begin + 2u * at + 1u]));'
+      : `let w = more[begin + at];
+  return ${widened(up, 'w')};`
   }
 }
 fn leave(m : u32, p : u32, one : f32, two : f32) {
@@ -120,7 +113,8 @@ fn leave(m : u32, p : u32, one : f32, two : f32) {
 }`;
 
 const gatedCode = ({ up }: Variant): string => `
-${[0, 1].map((i) => readFours(`up${i}At`, `${up}Rows`, sizesOf(`up${i}`, `u.lows${i}`, 'u.pairs'))).join('')}
+${readRows('up0At', up, { buffer: 'up0', fours: 'u.lows0', rows: 'u.outputs' })}
+${readRows('up1At', up, { buffer: 'up1', fours: 'u.lows1', rows: 'u.outputs' })}
 fn rowOf(p : u32, second : u32) -> vec2<u32> { return vec2<u32>(select(second, ${NO_MAP}, p >= u.pairs), p); }
 fn upAt(row : vec2<u32>, lows : u32, c : u32) -> vec4<f32> {
   if (row.x == 0u) { return up0At(row.y, c); }
@@ -141,13 +135,16 @@ const pick = (what: string, maps: number, map: string): string =>
     .reduce((code, i) => `select(${code}, u.${what}${i}, ${map} >= ${i}u)`, `u.${what}0`);
 
 /** Four values of a map's row, of W and then, where its own lows are, of B; zeros outside. */
-const weightCode = ({ kind, weight, maps }: Variant): string => `
+const weightCode = ({ weight, kind, maps }: Variant): string => `
 ${count(maps)
-  .map((i) => {
-    const next = i + 1 < maps ? `u.first${i + 1}` : 'u.outputs';
-    const rows = kind === 'heads' ? `(${next} - u.first${i})` : 'u.pairs';
-    return readFours(`weight${i}At`, `${weight}Rows`, sizesOf(`weight${i}`, 'u.fours', rows));
-  })
+  .map((i) =>
+    readRows(`weight${i}At`, weight, {
+      buffer: `weight${i}`,
+      fours: 'u.fours',
+      rows:
+        kind === 'gated' ? 'u.outputs' : `(${i + 1 < maps ? `u.first${i + 1}` : 'u.outputs'} - u.first${i})`,
+    }),
+  )
   .join('')}
 fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
   if (row.x == ${NO_MAP}) { return vec4<f32>(); }

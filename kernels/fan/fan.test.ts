@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onEveryBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from '../../test/support/close.ts';
-import { besides, type Kept, storedMatrix } from '../../test/support/stored-matrix.ts';
+import { narrowToBf16 } from '../../weights/narrow.ts';
 import {
   composed,
   float32Matrix,
@@ -10,6 +10,8 @@ import {
   heads,
   joinedAttention,
   linear,
+  type Matrix,
+  matrixStore,
   normLow,
   registerGradients,
   rmsNorm,
@@ -33,26 +35,33 @@ type Case = {
   readonly H: number;
   readonly turned: number;
   readonly maps: readonly MapCase[];
-  readonly kept?: Kept;
+  readonly packed?: boolean;
 };
 
 const EPS = 1e-6;
+
+function stored(outSize: number, inSize: number, seed: number, packed: boolean): Matrix {
+  const values = gaussian(outSize * inSize, seed).map((v) => v / Math.sqrt(inSize));
+  const bytes = new Uint8Array((packed ? narrowToBf16(values) : values).buffer);
+  const raw = { bytes, dtype: packed ? 'BF16' : 'F32', outSize, inSize } as const;
+  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
+}
 
 const mapOf = (
   { out, rank, relu, bias = true }: MapCase,
   D: number,
   seed: number,
-  kept: Kept = 'float32',
+  packed = false,
 ): AffineMap => ({
-  weight: storedMatrix(out, D, seed, kept),
+  weight: stored(out, D, seed, packed),
   bias: bias ? tf.tensor1d(gaussian(out, seed + 1)) : null,
   lora:
     rank === 0
       ? []
       : [
           {
-            a: storedMatrix(rank, D, seed + 2, besides(kept)),
-            b: storedMatrix(out, rank, seed + 3, besides(kept)),
+            a: stored(rank, D, seed + 2, packed),
+            b: stored(out, rank, seed + 3, packed),
             scale: 0.5 * seed,
             activation: relu ? 'relu' : 'none',
           },
@@ -121,26 +130,10 @@ const CASES: readonly Case[] = [
       { out: 32, rank: 16, bias: false },
       { out: 32, rank: 16 },
     ],
-    kept: 'bfloat16',
+    packed: true,
   },
   { T: 70, D: 80, H: 20, turned: 8, maps: [{ out: 240, rank: 0 }] }, // a block of the tower
-  { T: 65, D: 16, H: 16, turned: 64, maps: [{ out: 1536, rank: 4, bias: false }], kept: 'bfloat16' },
-  ...([5, 70] as const).flatMap((T) =>
-    (['int8', 'int4'] as const).map(
-      (kept): Case => ({
-        T,
-        D: 96, // three groups of int4: rows of the second map begin at the second scale of a word
-        H: 16,
-        turned: 3,
-        maps: [
-          { out: 32, rank: 8 },
-          { out: 16, rank: 0 },
-          { out: 16, rank: 8, bias: false },
-        ],
-        kept,
-      }),
-    ),
-  ),
+  { T: 65, D: 16, H: 16, turned: 64, maps: [{ out: 1536, rank: 4, bias: false }], packed: true },
   {
     T: 13,
     D: 6,
@@ -153,17 +146,17 @@ const CASES: readonly Case[] = [
   }, // rows of no whole fours
 ];
 
-const nameOf = ({ T, D, H, maps, kept = 'float32' }: Case): string =>
-  `[${T}, ${D}] → heads of ${H}, ${JSON.stringify(maps)}, ${kept}`;
+const nameOf = ({ T, D, H, maps, packed }: Case): string =>
+  `[${T}, ${D}] → heads of ${H}, ${JSON.stringify(maps)}${packed ? ', bfloat16' : ''}`;
 
 function compareAll(): void {
   describe.each(CASES.map((c) => [nameOf(c), c] as const))(
     'maps of %s',
-    (what, { T, D, H, turned, maps: cases, kept }) => {
+    (what, { T, D, H, turned, maps: cases, packed }) => {
       test('are those of norm, linear and rope, side by side', async () => {
         const [x, weight] = [gaussianTensor([T, D], 1, 3), tf.tensor1d(gaussian(D, 2))];
         const { cos, sin } = rotaryOf(T, H);
-        const maps = cases.map((c, i) => mapOf(c, D, 10 * (i + 1), kept));
+        const maps = cases.map((c, i) => mapOf(c, D, 10 * (i + 1), packed));
         const rows = normLow({ x, weight, maps }, { eps: EPS });
         const found = heads({ rows, maps, cos, sin }, { turned });
         const expected = tf.tidy(() =>
@@ -185,7 +178,7 @@ function compareAll(): void {
       test('are those of norm, linear and SwiGLU, gated', async () => {
         const [x, weight] = [gaussianTensor([T, D], 1, 3), tf.tensor1d(gaussian(D, 2))];
         const [gate, up] = [cases[0], cases[cases.length - 1]].map((c, i) =>
-          mapOf({ ...c, out: cases[0].out + 1 }, D, 10 * (i + 1), kept),
+          mapOf({ ...c, out: cases[0].out + 1 }, D, 10 * (i + 1), packed),
         );
         const rows = normLow({ x, weight, maps: [gate, up] }, { eps: EPS });
         const found = gated({ rows, gate, up });

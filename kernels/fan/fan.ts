@@ -139,6 +139,8 @@ function checkMap({ weight, lora }: AffineMap, D: number): void {
     throw new InputError(
       `a map that shares its rows may have one low-rank term, got ${lora.length}; use linear`,
     );
+  if (lora.some(({ rows }) => rows))
+    throw new InputError('a map that shares its rows has a low-rank term for some of them; use linear');
 }
 
 function checkRows(rows: tf.Tensor2D, maps: readonly AffineMap[]): number {

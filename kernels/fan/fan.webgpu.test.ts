@@ -4,9 +4,9 @@ import { gpuIdle, trimBufferPool } from '../../src/device-webgpu.ts';
 import { BACKENDS, startBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
-import { type Kept, storedMatrix } from '../../test/support/stored-matrix.ts';
-import { narrowToBf16 } from '../../weights/narrow.ts';
+import { rawMatrix, WORDS } from '../../test/support/matrices.ts';
 import { composed, float32Matrix, type LoraTerm, type Matrix, matrixStore } from '../index.ts';
+import type { Words } from '../linear/weight-layouts.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { runCounts } from '../webgpu/run.ts';
 import { type AffineMap, fansOut, gated, heads, normLow } from './fan.ts';
@@ -15,25 +15,25 @@ import { stackOf } from './stack.webgpu.ts';
 type Two = tf.Tensor2D;
 const [T, D, H] = [12, 32, 8];
 
-function stored(outSize: number, inSize: number, seed: number, packed: boolean): Matrix {
+type Kind = keyof ReturnType<typeof matrixStore>; // the same values in both
+
+function stored(outSize: number, inSize: number, seed: number, words: Words, kind: Kind = 'packed'): Matrix {
   const values = gaussian(outSize * inSize, seed).map((v) => v / Math.sqrt(inSize));
-  const bytes = new Uint8Array(narrowToBf16(values).buffer);
-  const raw = { bytes, dtype: 'BF16', outSize, inSize } as const; // the same values in both
-  return packed ? matrixStore().packed(raw) : matrixStore().float32(raw);
+  return matrixStore()[kind](rawMatrix(values, words, outSize, inSize));
 }
 
-const termOf = (out: number, seed: number, packed: boolean): LoraTerm => ({
-  a: stored(4, D, seed, packed),
-  b: stored(out, 4, seed + 1, packed),
+const termOf = (out: number, seed: number, words: Words, kind?: Kind): LoraTerm => ({
+  a: stored(4, D, seed, words, kind),
+  b: stored(out, 4, seed + 1, words, kind),
   scale: 1,
   activation: 'none',
 });
 
-const mapsOf = (packed: boolean): AffineMap[] =>
+const mapsOf = (words: Words, lora: Words = 'bfloat16', kind?: Kind): AffineMap[] =>
   [2 * H, H, H].map((out, i) => ({
-    weight: stored(out, D, 10 * i, packed),
+    weight: stored(out, D, 10 * i, words, kind),
     bias: tf.tensor1d(gaussian(out, 10 * i + 5)),
-    lora: [termOf(out, 10 * i + 6, packed)],
+    lora: [termOf(out, 10 * i + 6, lora, kind)],
   }));
 
 function disposeMaps(maps: readonly AffineMap[]): void {
@@ -69,7 +69,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
     });
 
   test('are a dispatch with all that belongs to them, and make nothing new when they come again', async () => {
-    const maps = mapsOf(true);
+    const maps = mapsOf('bfloat16');
     const given = inputs();
     const turn = async () => {
       const before = runCounts();
@@ -91,11 +91,11 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
     tf.dispose(Object.values(given));
   });
 
-  test('bfloat16 and the float32 of the same values give the same bits', async () => {
+  test.each(WORDS.slice(1))('%s and the float32 of the same values give the same bits', async (words) => {
     const given = inputs();
     const [packed, wide] = await Promise.all(
-      [true, false].map(async (kind) => {
-        const maps = mapsOf(kind);
+      (['packed', 'float32'] as const).map(async (kind) => {
+        const maps = mapsOf(words, words === 'float16' ? words : 'bfloat16', kind);
         const made = all(maps, given);
         const values = await Promise.all(made.map((t) => t.data()));
         disposeMaps(maps);
@@ -108,7 +108,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
   });
 
   test('B and bias are copied once for an adapter, and freed with it', async () => {
-    const base = mapsOf(true);
+    const base = mapsOf('bfloat16');
     const bare = base.map((map) => ({ ...map, lora: [] }));
     const stack = stackOf(base);
     expect(stackOf(base.map((map) => ({ ...map })))).toBe(stack); // another view of the same tensors
@@ -139,7 +139,7 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
   test('a bias that was given new values is copied again', async () => {
     const given = inputs();
     const variable = tf.variable(tf.tensor1d(gaussian(2 * H, 5)));
-    const [first, ...others] = mapsOf(true);
+    const [first, ...others] = mapsOf('bfloat16');
     const maps = [{ ...first, bias: variable as tf.Tensor1D }, ...others];
     tf.dispose(all(maps, given));
     variable.assign(tf.tensor1d(gaussian(2 * H, 6)));
@@ -152,21 +152,24 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
   });
 
   test('what is not alike runs map by map', () => {
-    const maps = mapsOf(true);
+    const maps = mapsOf('bfloat16');
     const [q, k, v] = maps;
-    const wide = stored(H, D, 7, false);
+    const wide = stored(H, D, 7, 'float32');
+    const others = mapsOf('int4', 'float16');
+    const quantised = termOf(H, 8, 'int8');
     const columns = float32Matrix(tf.zeros([D, H]));
     const [term] = v.lora;
     const dora = { magnitude: tf.ones([H]) as tf.Tensor1D, norm: tf.ones([H]) as tf.Tensor1D, weight: 1 };
     expect(fan(maps)).toBe(true);
     expect(fan([q, k, { ...v, lora: [] }])).toBe(true);
     expect(fan([q, k, { ...v, weight: wide }])).toBe(false);
+    expect(fan(others)).toBe(true);
+    expect(fan([q, k, others[2]])).toBe(false);
+    expect(fan([others[0], others[1], { ...others[2], weight: v.weight }])).toBe(false);
+    expect(fan([others[0], others[1], { ...others[2], lora: [term] }])).toBe(false); // of other words than its neighbours'
+    expect(fan(others.map((map) => ({ ...map, lora: [term] })))).toBe(true);
+    expect(fan([{ ...v, lora: [quantised] }])).toBe(false);
     expect(fan([q, k, { ...v, weight: columns }])).toBe(false);
-    const quantised = (kept: Kept) => storedMatrix(H, D, 8, kept);
-    const [int8, int4] = [quantised('int8'), quantised('int4')];
-    expect(fan([k, v].map((map) => ({ ...map, weight: int8 })))).toBe(true);
-    expect(fan([k, v].map((map, i) => ({ ...map, weight: [int8, int4][i] })))).toBe(false);
-    expect(fan([q, k, { ...v, lora: [{ ...term, a: int8 }] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [term, term] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [{ ...term, dora }] }])).toBe(false);
     expect(fan([q, k, { ...v, lora: [{ ...term, bBias: dora.norm }] }])).toBe(false);
@@ -179,8 +182,10 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('maps of one input on webgpu', { t
       expect(fan(maps)).toBe(false); // nothing goes back through a shader
       return tf.square(x);
     })(tf.scalar(1));
-    for (const m of [wide, columns, int8, int4]) m.dispose();
-    disposeMaps(maps);
+    wide.dispose();
+    columns.dispose();
+    disposeMaps([...maps, ...others, { weight: quantised.a, bias: null, lora: [] }]);
+    quantised.b.dispose();
     tf.dispose([dora.magnitude, dora.norm]);
   });
 });

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { blockOf, type Plan } from '../linear/linear-shaders.ts';
 import { planOf } from '../linear/variant-choice.ts';
-import type { Words } from '../linear/weight-layouts.ts';
+import { isIntegers } from '../linear/weight-layouts.ts';
 import { constant, run } from '../webgpu/run.ts';
 import {
   type AffineMap,
@@ -15,7 +15,7 @@ import {
 } from './fan.ts';
 import { Flag, fanShader, type Variant } from './fan-shaders.ts';
 import { fits } from './fits.ts';
-import { rowsOf, sameWords, termWords, ups } from './row-words.ts';
+import { rowsOf, sameFloats, sameWords, ups, type Words } from './row-words.ts';
 import { stackOf } from './stack.webgpu.ts';
 
 /** All maps, low-rank terms, biases and turns in one dispatch. */
@@ -97,7 +97,11 @@ const each = <T>(
 
 function wordsOf(maps: readonly AffineMap[]): Pick<Variant, 'weight' | 'up'> {
   const weight = sameWords(maps.map((map) => map.weight)) as Words;
-  return { weight, up: termWords(ups(maps.flatMap(({ lora }) => lora))) ?? 'float32' };
+  // Without terms any will do: one that a shader with terms has, too.
+  return {
+    weight,
+    up: sameFloats(ups(maps.flatMap(({ lora }) => lora))) ?? (isIntegers(weight) ? 'bfloat16' : weight),
+  };
 }
 
 /** Where each map's lows stand behind a normed row, and how many there are, in fours. */

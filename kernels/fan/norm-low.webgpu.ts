@@ -1,11 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { elementOf, readFours } from '../linear/weight-layouts.ts';
 import { webgpuRmsNorm } from '../rms-norm/rms-norm.webgpu.ts';
 import { run } from '../webgpu/run.ts';
 import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { composedNormLow, lowWidths, type NormLowAttrs, type NormLowInputs } from './fan.ts';
 import { fits } from './fits.ts';
-import { downs, rowsOf, type TermWords, termWords } from './row-words.ts';
+import { downs, elementOf, type FloatWords, readRows, rowsOf, sameFloats } from './row-words.ts';
 
 const LANES = 64;
 const ROWS = 4; // of x in a workgroup
@@ -27,7 +26,7 @@ export function webgpuNormLow(inputs: NormLowInputs, attrs: NormLowAttrs): tf.Te
   const each = <T>(what: string, f: (i: number) => T): Record<string, T> =>
     Object.fromEntries(terms.map((_, i) => [`${what}${i}`, f(i)]));
   return run({
-    shader: normLowShader({ words: termWords(downs(terms)) as TermWords, terms: terms.length }),
+    shader: normLowShader({ words: sameFloats(downs(terms)) as FloatWords, terms: terms.length }),
     inputs: { x, weight, ...each('a', (i) => rowsOf(terms[i].a)) },
     uniforms: {
       rows,
@@ -44,7 +43,7 @@ export function webgpuNormLow(inputs: NormLowInputs, attrs: NormLowAttrs): tf.Te
   });
 }
 
-type Variant = { readonly words: TermWords; readonly terms: number };
+type Variant = { readonly words: FloatWords; readonly terms: number };
 
 const normLowShader = shaderFamily<Variant, Shader<string, string>>(
   ({ words, terms }) => `${words},${terms}`,
@@ -54,7 +53,7 @@ const normLowShader = shaderFamily<Variant, Shader<string, string>>(
       x: 'vec4<f32>',
       weight: 'vec4<f32>',
       ...Object.fromEntries(
-        count(variant.terms).map((i): [string, Element] => [`a${i}`, elementOf(`${variant.words}Rows`)]),
+        count(variant.terms).map((i): [string, Element] => [`a${i}`, elementOf(variant.words)]),
       ),
     },
     output: 'vec4<f32>',
@@ -76,13 +75,6 @@ const normLowShader = shaderFamily<Variant, Shader<string, string>>(
   }),
 );
 
-const sizesOf = (i: number) => ({
-  buffer: `a${i}`,
-  fours: 'u.fours',
-  columns: '4u * u.fours',
-  rows: `u.rank${i}`,
-});
-
 function codeOf({ words, terms }: Variant): string {
   const all = count(terms);
   const rows = count(ROWS);
@@ -91,7 +83,7 @@ function codeOf({ words, terms }: Variant): string {
   const pick = (what: string): string =>
     all.slice(1).reduce((code, i) => `select(${code}, u.${what}${i}, term >= ${i}u)`, `u.${what}0`);
   return `
-${all.map((i) => readFours(`a${i}At`, `${words}Rows`, sizesOf(i))).join('')}
+${all.map((i) => readRows(`a${i}At`, words, { buffer: `a${i}`, fours: 'u.fours', rows: `u.rank${i}` })).join('')}
 fn downAt(term : u32, r : u32, c : u32) -> vec4<f32> {
   switch term {
     ${all.map((i) => `case ${i}u: { if (r < u.rank${i}) { return a${i}At(r, c); } }`).join('\n    ')}

@@ -34,6 +34,8 @@ export type Uniform =
   | 'first'
   | 'part'
   | 'padding'
+  | 'begin'
+  | 'end'
   | 'lowFours'
   | 'lowColumns'
   | 'scale'
@@ -67,6 +69,8 @@ export const linearShader = shaderFamily<Variant, Shader<string, Uniform>>(field
     first: 'u32', // output that row 0 of the bound weight makes
     part: 'u32', // rows of the bound weight
     padding: 'u32', // columns of y after them that become zero
+    begin: 'u32', // rows of y before it, and from `end` on, become zero
+    end: 'u32',
     lowFours: 'u32', // of a row of low
     lowColumns: 'u32', // its rank, without what fills up the last four
     scale: 'f32',
@@ -112,7 +116,7 @@ fn leave(m : u32, n : u32, sum : f32) {
   var y = sum;
   if ((u.flags & ${Flag.bias}u) != 0u) { y += bias[column]; }
   if ((u.flags & ${Flag.relu}u) != 0u) { y = max(y, 0.0); }
-  y *= u.scale;
+  y = select(0.0, y * u.scale, u.begin <= m && m < u.end);
   if ((u.flags & ${Flag.gate}u) != 0u) { let g = gate[at]; y *= g / (1.0 + exp(-g)); }
   if ((u.flags & ${Flag.residual}u) != 0u) { y += residual[at]; }
   result[at] = y;

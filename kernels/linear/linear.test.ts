@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { expectNoLeak, onEveryBackend } from '../../test/support/backends.ts';
-import { expectClose, gaussian } from '../../test/support/close.ts';
-import { type LoraActivation, linear } from './linear.ts';
+import { expectClose, expectTensorClose, gaussian } from '../../test/support/close.ts';
+import type { Span } from '../pool/pool.ts';
+import { type LoraActivation, type LoraTerm, linear } from './linear.ts';
 import { float32Matrix } from './matrix.ts';
 
 /** x [T, in] · w [in, out], in double precision. */
@@ -16,21 +17,37 @@ function product(x: ArrayLike<number>, w: ArrayLike<number>, [T, In, Out]: reado
   return y;
 }
 
-type Case = { T: number; In: number; Out: number; R: number; activation: LoraActivation; bias: boolean };
+type Case = {
+  T: number;
+  In: number;
+  Out: number;
+  R: number;
+  activation: LoraActivation;
+  bias: boolean;
+  /** Of the first term, and of the second. Not given: all. */
+  rows?: readonly Span[];
+};
 
-async function check({ T, In, Out, R, activation, bias }: Case): Promise<void> {
+async function check({ T, In, Out, R, activation, bias, rows }: Case): Promise<void> {
   const x = gaussian(T * In, 1);
   const w = gaussian(In * Out, 2);
   const b = gaussian(Out, 3);
   const terms = [
-    { a: gaussian(In * R, 4), b: gaussian(R * Out, 5), scale: 0.5, activation },
-    { a: gaussian(In * R, 6), b: gaussian(R * Out, 7), scale: -2, activation: 'none' as const },
+    { a: gaussian(In * R, 4), b: gaussian(R * Out, 5), scale: 0.5, activation, rows: rows?.[0] },
+    {
+      a: gaussian(In * R, 6),
+      b: gaussian(R * Out, 7),
+      scale: -2,
+      activation: 'none' as const,
+      rows: rows?.[1],
+    },
   ];
   const expected = product(x, w, [T, In, Out]).map((y, i) => y + (bias ? b[i % Out] : 0));
   for (const l of terms) {
     const low = product(x, l.a, [T, In, R]).map((v) => (l.activation === 'relu' ? Math.max(v, 0) : v));
+    const { begin, end } = l.rows ?? { begin: 0, end: T };
     product(low, l.b, [T, R, Out]).forEach((v, i) => {
-      expected[i] += l.scale * v;
+      if (begin * Out <= i && i < end * Out) expected[i] += l.scale * v;
     });
   }
   const found = await expectNoLeak(async () => {
@@ -50,7 +67,10 @@ async function check({ T, In, Out, R, activation, bias }: Case): Promise<void> {
     for (const t of [inputs.x, y, inputs.bias, ...inputs.lora.flatMap((l) => [l.a, l.b])]) t?.dispose();
     return values;
   });
-  expectClose(found, expected, { relativeToMax: 1e-5, what: `linear ${JSON.stringify({ T, In, Out, R })}` });
+  expectClose(found, expected, {
+    relativeToMax: 1e-5,
+    what: `linear ${JSON.stringify({ T, In, Out, R, rows })}`,
+  });
 }
 
 onEveryBackend(() => {
@@ -69,6 +89,58 @@ onEveryBackend(() => {
       ),
       { numRuns: 15 },
     ));
+
+  test('terms for some rows leave the others as they are', () => {
+    const seed = Date.now() % 2 ** 31;
+    console.log(`linear, terms for some rows: seed ${seed}`);
+    const span = fc
+      .tuple(fc.nat({ max: 29 }), fc.nat({ max: 29 }))
+      .map(([a, b]) => ({ begin: Math.min(a, b), end: Math.max(a, b) + 1 }));
+    return fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          In: fc.integer({ min: 1, max: 33 }),
+          Out: fc.integer({ min: 1, max: 90 }),
+          R: fc.integer({ min: 1, max: 9 }),
+          activation: fc.constantFrom('none' as const, 'relu' as const),
+          bias: fc.boolean(),
+          rows: fc.tuple(span, span),
+        }),
+        (one) => check({ ...one, T: 30 }),
+      ),
+      { numRuns: 15, seed },
+    );
+  });
+
+  test('a DoRA and a bias of B for some rows are those of these rows alone', async () => {
+    const [T, In, Out, R] = [9, 12, 7, 3];
+    const rows = { begin: 2, end: 6 };
+    const matrix = (r: number, c: number, seed: number) =>
+      float32Matrix(tf.tensor2d(gaussian(r * c, seed), [r, c]));
+    const [weight, a, b] = [matrix(In, Out, 1), matrix(In, R, 2), matrix(R, Out, 3)];
+    const [x, bias, bBias] = [
+      tf.tensor2d(gaussian(T * In, 4), [T, In]),
+      tf.tensor1d(gaussian(Out, 5)),
+      tf.tensor1d(gaussian(Out, 6)),
+    ];
+    const dora = {
+      magnitude: tf.fill([Out], 3) as tf.Tensor1D,
+      norm: tf.ones([Out]) as tf.Tensor1D,
+      weight: 0.7,
+    };
+    const term = { a, b, scale: 0.5, activation: 'none' as const, bBias, dora };
+    const run = (x: tf.Tensor2D, lora: readonly LoraTerm[]) => linear({ x, weight, bias, lora });
+    await expectNoLeak(async () => {
+      const found = run(x, [{ ...term, rows }]);
+      const expected = tf.tidy(() => {
+        const [before, own, after] = tf.split<tf.Tensor2D>(x, [2, 4, 3]);
+        return tf.concat([run(before, []), run(own, [term]), run(after, [])], 0) as tf.Tensor2D;
+      });
+      await expectTensorClose(found, expected, { relativeToMax: 1e-6, what: 'DoRA of four rows' });
+      tf.dispose([found, expected]);
+    });
+    for (const t of [weight, a, b, x, bias, bBias, dora.magnitude, dora.norm]) t.dispose();
+  });
 
   test('a bias of B and DoRA on top of a map, one after the other, as in double precision', async () => {
     const [T, In, Out, R] = [5, 12, 7, 3];
@@ -119,6 +191,21 @@ onEveryBackend(() => {
 
   test('at sizes of the model', () =>
     check({ T: 37, In: 512, Out: 640, R: 32, activation: 'none', bias: true }));
+
+  test('rows that are not there are refused', () => {
+    const weight = float32Matrix(tf.zeros([4, 3]));
+    const pair = { a: float32Matrix(tf.zeros([4, 2])), b: float32Matrix(tf.zeros([2, 3])) };
+    for (const rows of [
+      { begin: 1, end: 3 },
+      { begin: 1, end: 1 },
+      { begin: -1, end: 1 },
+    ]) {
+      const lora = [{ ...pair, scale: 1, activation: 'none' as const, rows }];
+      expect(() => linear({ x: tf.zeros([2, 4]), weight, bias: null, lora })).toThrow(
+        `a LoRA for rows ${rows.begin} to ${rows.end} does not fit 2 rows`,
+      );
+    }
+  });
 
   test('shapes that do not fit are refused with both', () => {
     const weight = float32Matrix(tf.zeros([4, 3]));

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { InputError } from '../../src/errors.ts';
 import { dims } from '../dims.ts';
+import type { Span } from '../pool/pool.ts';
 import { defineKernel, tapeIsOn } from '../registry.ts';
 import { composedSwiglu, swiglu } from '../swiglu/swiglu.ts';
 import { linearBackward } from './linear-gradient.ts';
@@ -19,6 +20,8 @@ export type LoraTerm = {
   readonly bBias?: tf.Tensor1D | null;
   /** Not given: plain LoRA, y + δ. */
   readonly dora?: Dora;
+  /** The rows of x that it is for; the others it leaves as they are. Not given: all. */
+  readonly rows?: Span;
 };
 
 /** DoRA (Liu et al. 2024): the map's columns keep a learned length.   y + weight · ((m/n − 1) · (y − b) + m/n · δ) */
@@ -71,6 +74,7 @@ export function addLora(
   lora: readonly LoraTerm[],
   bias: tf.Tensor1D | null,
 ): tf.Tensor2D {
+  if (lora.some(({ rows }) => rows)) return addToRows(y, x, lora, bias);
   for (const { a, b, scale, activation, bBias, dora } of lora) {
     const low: tf.Tensor2D = tf.matMul(x, a.dense()); //                                    [T, R]
     const mid = activation === 'relu' ? tf.relu(low) : low;
@@ -80,6 +84,34 @@ export function addLora(
     y = tf.add(y, dora ? stretched(dora, bias ? tf.sub(y, bias) : y, delta) : delta);
   }
   return y;
+}
+
+/** The same where some terms are for some rows. */
+function addToRows(
+  y: tf.Tensor2D,
+  x: tf.Tensor2D,
+  lora: readonly LoraTerm[],
+  bias: tf.Tensor1D | null,
+): tf.Tensor2D {
+  for (const { rows, ...term } of lora) {
+    if (rows) y = changeRows(y, rows, (part) => addLora(part, rowsOf(x, rows), [term], bias));
+    else y = addLora(y, x, [term], bias);
+  }
+  return y;
+}
+
+const rowsOf = (x: tf.Tensor2D, { begin, end }: Span): tf.Tensor2D =>
+  tf.slice(x, [begin, 0], [end - begin, x.shape[1]]);
+
+/** y with some of its rows changed. */
+function changeRows(y: tf.Tensor2D, rows: Span, change: (part: tf.Tensor2D) => tf.Tensor2D): tf.Tensor2D {
+  const before = { begin: 0, end: rows.begin };
+  const after = { begin: rows.end, end: y.shape[0] };
+  const parts = [before, rows, after].filter(({ begin, end }) => begin < end);
+  return tf.concat(
+    parts.map((span) => (span === rows ? change(rowsOf(y, rows)) : rowsOf(y, span))),
+    0,
+  );
 }
 
 /** weight · ((m/n − 1) · y + m/n · δ)   y, δ: [T, out] → [T, out] */
@@ -93,7 +125,7 @@ export function stretched(
   return weight === 1 ? change : tf.mul(change, weight);
 }
 
-/** Whether a term is scale · act(x A) B and nothing else: what a fused body can add in place. */
+/** Whether a term is scale · act(x A) B and nothing else, of all rows or some: what a fused body can add in place. */
 export const isPlain = ({ bBias, dora }: LoraTerm): boolean => !bBias && !dora;
 
 const run = defineKernel<LinearInputs, Attrs>('Linear', composedLinear, linearBackward);
@@ -103,7 +135,7 @@ export function linear(inputs: LinearInputs): tf.Tensor2D {
   const { inSize, outSize } = inputs.weight;
   const { T } = dims(inputs.x, 'T In', { In: inSize });
   for (const other of [inputs.gate, inputs.residual]) if (other) dims(other, 'T Out', { T, Out: outSize });
-  for (const { a, b, bBias, dora } of inputs.lora) {
+  for (const { a, b, bBias, dora, rows } of inputs.lora) {
     if (a.inSize !== inSize || b.outSize !== outSize || a.outSize !== b.inSize) {
       throw new InputError(
         `a LoRA of A [${a.inSize}, ${a.outSize}] and B [${b.inSize}, ${b.outSize}] does not fit a matrix [${inSize}, ${outSize}]`,
@@ -113,6 +145,8 @@ export function linear(inputs: LinearInputs): tf.Tensor2D {
       if (vector && vector.size !== outSize)
         throw new InputError(`a LoRA vector has ${vector.size} values, the matrix has ${outSize} columns`);
     }
+    if (rows && !(0 <= rows.begin && rows.begin < rows.end && rows.end <= T))
+      throw new InputError(`a LoRA for rows ${rows.begin} to ${rows.end} does not fit ${T} rows`);
     if (dora?.norm === null) {
       throw new InputError(
         'a DoRA term runs once the lengths of its map are known: put its adapter on with model.placeAdapter',

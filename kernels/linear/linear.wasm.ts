@@ -18,15 +18,16 @@ export const wasmLinear =
     const y = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], weight.outSize]);
     multiply(gemm, backend, x, weight, y, { bias: bias ? addressOf(backend, bias) : 0 });
     if (!lora.every(isPlain)) return leave(addLora(y, x, lora, bias), inputs);
-    for (const { a, b, scale, activation } of lora) {
-      const low = emptyTensor<tf.Tensor2D>(backend, [x.shape[0], a.outSize]);
-      multiply(gemm, backend, x, a, low, {});
+    for (const { a, b, scale, activation, rows: { begin, end } = { begin: 0, end: x.shape[0] } } of lora) {
+      const low = emptyTensor<tf.Tensor2D>(backend, [end - begin, a.outSize]);
+      multiply(gemm, backend, x, a, low, {}, { from: begin });
       const mid = activation === 'relu' ? tf.relu(low) : low;
-      multiply(gemm, backend, mid, b, y, { accumulate: true, alpha: scale });
+      multiply(gemm, backend, mid, b, y, { accumulate: true, alpha: scale }, { to: begin });
     }
     return leave(y, inputs);
   };
 
+/** Rows of x from `from` on into rows of y from `to` on: as many as the one that is read, or written, whole has. */
 function multiply(
   gemm: Gemm,
   backend: WasmBackend,
@@ -34,11 +35,16 @@ function multiply(
   weight: Matrix,
   y: tf.Tensor2D,
   rest: Pick<Product, 'bias' | 'accumulate' | 'alpha'>,
+  { from = 0, to = 0 } = {},
 ): void {
-  const [m, k] = x.shape;
+  const m = Math.min(x.shape[0] - from, y.shape[0] - to);
+  const k = x.shape[1];
   const n = weight.outSize;
   // A tensor's address is taken after the last allocation: nothing moves, but `dense` may bring a tensor here.
-  const at = (tensor: tf.Tensor, stride: number) => ({ address: addressOf(backend, tensor), stride });
+  const at = (tensor: tf.Tensor, stride: number, row = 0) => ({
+    address: addressOf(backend, tensor) + stride * row,
+    stride,
+  });
   const b = isOnHeap(weight)
     ? {
         layout: weight.layout,
@@ -50,9 +56,9 @@ function multiply(
     m,
     n,
     k,
-    a: at(x, 4 * k),
+    a: at(x, 4 * k, from),
     ...b,
-    c: at(y, 4 * n),
+    c: at(y, 4 * n, to),
     ...rest,
   });
 }

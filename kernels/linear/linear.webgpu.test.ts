@@ -6,9 +6,11 @@ import { gpuRowBytes } from '../../src/gpu-plan.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
+import { rawMatrix, valuesOf } from '../../test/support/matrices.ts';
 import { widenInto } from '../../weights/dtypes.ts';
-import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
-import { decodeRows, encodeRows, quantRowBytes } from '../../weights/quantization.ts';
+import { narrowToF16 } from '../../weights/narrow.ts';
+import { quantRowBytes } from '../../weights/quantization.ts';
+import type { Span } from '../pool/pool.ts';
 import { chooseAsIfEmulated } from '../webgpu/emulation.ts';
 import { linear } from './linear.ts';
 import { float32Matrix, type Matrix } from './matrix.ts';
@@ -31,16 +33,8 @@ function checkpoint(
   const values = gaussian(outSize * inSize, seed).map(
     (v, i) => v * scale * (outliers && i % 37 === 5 ? 300 : 1),
   );
-  if (words === 'int8' || words === 'int4') {
-    const rows = encodeRows(words, values, inSize);
-    decodeRows(words, rows, inSize, values);
-    return { raw: { format: words, rows, outSize, inSize }, values };
-  }
-  const [narrow, dtype] =
-    words === 'float16' ? [narrowToF16, 'F16' as const] : [narrowToBf16, 'BF16' as const];
-  const bytes = new Uint8Array(narrow(values).buffer);
-  widenInto(bytes, dtype, values);
-  return { raw: { bytes, dtype, outSize, inSize }, values };
+  const raw = rawMatrix(values, words, outSize, inSize);
+  return { raw, values: valuesOf(raw) };
 }
 
 /** x [T, in] · wᵀ, w: [out, in], in double precision. */
@@ -76,6 +70,8 @@ type Case = {
   /** Of W. */
   readonly words?: Packing;
   readonly outliers?: boolean;
+  /** Rows of x that the first term is for. Not given: all. */
+  readonly rows?: Span;
 };
 
 async function check({
@@ -89,6 +85,7 @@ async function check({
   size = 1,
   words = 'bfloat16',
   outliers,
+  rows,
 }: Case) {
   const x = gaussian(T * In, 1).map((v) => v * size);
   const w = checkpoint(Out, In, 2, { words, outliers });
@@ -98,14 +95,15 @@ async function check({
     b: checkpoint(Out, R, 20 + i, { words: ofTerms }),
     scale: i % 2 === 0 ? 0.5 : -2,
     activation: i % 2 === 0 ? ('none' as const) : ('relu' as const),
+    rows: i === 0 ? rows : undefined,
   }));
   const [b, g, r] = [gaussian(Out, 3), gaussian(T * Out, 4).map((v) => 3 * v), gaussian(T * Out, 5)];
   const expected = product(x, w.values, T, In, Out).map((y, i) => y + (bias ? b[i % Out] : 0));
-  for (const { a, b, scale, activation } of terms) {
+  for (const { a, b, scale, activation, rows: { begin, end } = { begin: 0, end: T } } of terms) {
     const R = a.raw.outSize;
     const low = product(x, a.values, T, In, R).map((v) => (activation === 'relu' ? Math.max(v, 0) : v));
     product(low, b.values, T, R, Out).forEach((v, i) => {
-      expected[i] += scale * v;
+      if (begin * Out <= i && i < end * Out) expected[i] += scale * v;
     });
   }
   if (gate)
@@ -135,7 +133,7 @@ async function check({
       for (const t of [inputs.x, inputs.bias, inputs.gate, inputs.residual, y]) t?.dispose();
       return values;
     });
-  const what = `linear ${JSON.stringify({ T, In, Out, ranks, bias, gate, residual, size, words, outliers })}`;
+  const what = `linear ${JSON.stringify({ T, In, Out, ranks, bias, gate, residual, size, words, outliers, rows })}`;
   const packed = await compute(store.packed);
   expectClose(packed, expected, { relativeToMax: 1e-5, what });
   const sameBits = (found: Float32Array, other: string) =>
@@ -199,6 +197,13 @@ describe.skipIf(!there).each(KINDS)('linear on webgpu, as for %s', { timeout: 30
     { T: 40, In: 11008, Out: 128, ranks: [32], residual: true }, // some of down_proj
     { T: 40, In: 3420, Out: 160, bias: true, residual: true }, // of the tower: no multiple of eight
   ])('sizes of the model: $T × $In → $Out', (one) => check(one));
+
+  test.each<Case>([
+    { T: 1, In: 64, Out: 40, ranks: [4], rows: { begin: 0, end: 1 } },
+    { T: 7, In: 64, Out: 40, ranks: [4], rows: { begin: 6, end: 7 }, bias: true },
+    { T: 40, In: 65, Out: 130, ranks: [5, 3], rows: { begin: 0, end: 9 }, bias: true, residual: true },
+    { T: 70, In: 64, Out: 66, ranks: [32], rows: { begin: 31, end: 65 }, words: 'int8', gate: true },
+  ])('a term for some rows only: $rows of $T', (one) => check(one));
 
   test.each([1e-18, 1e6, 1e18])('values around %d', (size) =>
     check({ T: 20, In: 300, Out: 70, ranks: [8], size }),

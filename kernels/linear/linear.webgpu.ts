@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Span } from '../pool/pool.ts';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { constant, run } from '../webgpu/run.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
@@ -41,15 +42,17 @@ type Product = {
   readonly scale?: number;
   /** Columns of the result; those behind the matrix's become zero. */
   readonly outputs?: number;
+  /** Rows of the result that are not zero. Not given: all. */
+  readonly only?: Span;
 };
 
-/** scale · act(x A), padded to fours with zeros.   x: [T, in] → [T, 4·⌈R/4⌉] */
-const lowOf = (x: tf.Tensor2D, { a, scale, activation }: LoraTerm): tf.Tensor2D =>
-  product({ x, weight: a, scale, relu: activation === 'relu', outputs: 4 * foursOf(a.outSize) });
+/** scale · act(x A), padded to fours with zeros, and zero in rows that the term is not for.   x: [T, in] → [T, 4·⌈R/4⌉] */
+const lowOf = (x: tf.Tensor2D, { a, scale, activation, rows }: LoraTerm): tf.Tensor2D =>
+  product({ x, weight: a, scale, relu: activation === 'relu', outputs: 4 * foursOf(a.outSize), only: rows });
 
 function product({ x, weight, term, bias, gate, residual, ...rest }: Product): tf.Tensor2D {
   const [rows] = x.shape;
-  const { relu = false, scale = 1, outputs = weight.outSize } = rest;
+  const { relu = false, scale = 1, outputs = weight.outSize, only = { begin: 0, end: rows } } = rest;
   const low = term && lowOf(x, term);
   const loraB = term && stored(term.b);
   const { layout, parts } = stored(weight);
@@ -82,6 +85,8 @@ function product({ x, weight, term, bias, gate, residual, ...rest }: Product): t
     first: 0,
     part: 0,
     padding: 0,
+    begin: only.begin,
+    end: only.end,
     lowFours,
     lowColumns: term ? term.a.outSize : 0,
     scale,

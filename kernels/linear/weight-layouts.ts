@@ -1,7 +1,12 @@
 import type { Element } from '../webgpu/shader.ts';
 
 /** What the numbers of a matrix are on the GPU. */
-export type Words = 'float32' | 'bfloat16' | 'float16' | 'int8' | 'int4';
+export type Words = 'float32' | HalfWords | IntegerWords;
+export type HalfWords = 'bfloat16' | 'float16';
+/** Codes with scales behind them. */
+export type IntegerWords = 'int8' | 'int4';
+
+export const isIntegers = (words: Words): words is IntegerWords => words === 'int8' || words === 'int4';
 
 /**
  * How the four values of one output, from column 4·c of its row on, lie in memory. `…Rows`: row by row as in the checkpoint,
@@ -22,6 +27,12 @@ const ELEMENTS: Readonly<Record<WeightLayout, Element>> = {
   float32Columns: 'f32',
 };
 
+/** WGSL: the four values in `w`, two words of 16-bit floats, the lower half first. */
+export const widened = (words: HalfWords, w: string): string =>
+  words === 'bfloat16'
+    ? `bitcast<vec4<f32>>(vec4<u32>(${w}.x << 16u, ${w}.x & 0xffff0000u, ${w}.y << 16u, ${w}.y & 0xffff0000u))`
+    : `vec4<f32>(unpack2x16float(${w}.x), unpack2x16float(${w}.y))`;
+
 /** WGSL of a matrix's sizes: fours of values in a row, columns that hold any, and rows of the buffer. */
 export type WeightSizes = Readonly<Record<'fours' | 'columns' | 'rows', string>>;
 
@@ -38,9 +49,9 @@ export const readFours = (
   const body: Readonly<Record<WeightLayout, string>> = {
     float32Rows: `return ${buffer}[n * ${fours} + c];`,
     bfloat16Rows: `let w = ${buffer}[n * ${fours} + c];
-  return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
+  return ${widened('bfloat16', 'w')};`,
     float16Rows: `let w = ${buffer}[n * ${fours} + c];
-  return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));`,
+  return ${widened('float16', 'w')};`,
     // A float32 scale a row.   (weights/int8-codec.ts)
     int8Rows: `let w = ${buffer}[n * ${fours} + c];
   let codes = bitcast<vec4<i32>>(vec4<u32>(w << 24u, w << 16u, w << 8u, w)) >> vec4<u32>(24u);

@@ -11,6 +11,18 @@ export type Linear = {
   readonly lora: readonly ops.LoraTerm[];
 };
 
+/** The map as some rows of its stream see it, which are `rows` of the whole: a term for others is not there. */
+export const onPart = (p: Linear, { begin, end }: ops.Span): Linear => ({
+  ...p,
+  lora: p.lora.flatMap((term) => {
+    if (!term.rows) return [term];
+    const rows = { begin: Math.max(term.rows.begin, begin), end: Math.min(term.rows.end, end) };
+    return rows.begin < rows.end
+      ? [{ ...term, rows: { begin: rows.begin - begin, end: rows.end - begin } }]
+      : [];
+  }),
+});
+
 export const linearSpec = (
   name: string,
   inSize: number,

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import * as ops from '../../kernels/index.ts';
-import { type Linear, linear, linearSpec } from './linear.ts';
+import { type Linear, linear, linearSpec, onPart } from './linear.ts';
 import type { Unnormed } from './normed-attention.ts';
 import { rmsNorm } from './rms-norm.ts';
 import type { SpecOf } from './spec.ts';
@@ -18,7 +18,7 @@ export const ROWS_AT_ONCE = 4096;
 
 /** SwiGLU feed-forward on a residual stream: residual + down(silu(gate x) ⊙ up x).   x, residual: [T, D] → [T, D] */
 export const mlp = (p: Mlp, x: tf.Tensor2D, residual: tf.Tensor2D): tf.Tensor2D =>
-  inParts([x, residual], (rows, added) => {
+  inParts(p, [x, residual], (p, [rows, added]) => {
     const inner = linear(p.upProj, rows, { gate: linear(p.gateProj, rows) }); // [T, F]
     return linear(p.downProj, inner, { residual: added }); //                    [T, D]
   });
@@ -29,21 +29,28 @@ export function normedMlp(p: Mlp, { x, norm, eps }: Unnormed): tf.Tensor2D {
   const rows = Math.min(x.shape[0], ROWS_AT_ONCE);
   if (!ops.fansOut({ maps: [gate, up], rows, outputs: up.weight.outSize }))
     return tf.tidy(() => mlp(p, rmsNorm(norm, x, eps), x));
-  return inParts([x], (part) => {
+  return inParts(p, [x], ({ downProj }, [part]) => {
     const rows = ops.normLow({ x: part, weight: norm, maps: [gate, up] }, { eps }); // [T, D + ΣR]
-    return linear(p.downProj, ops.gated({ rows, gate, up }), { residual: part }); //    [T, D]
+    return linear(downProj, ops.gated({ rows, gate, up }), { residual: part }); //      [T, D]
   });
 }
 
 /** `f` of streams [T, D], so many rows at a time that what it makes stays small.   → [T, D] */
-function inParts(streams: readonly tf.Tensor2D[], f: (...parts: tf.Tensor2D[]) => tf.Tensor2D): tf.Tensor2D {
+function inParts(
+  { gateProj, upProj, downProj }: Mlp,
+  streams: readonly tf.Tensor2D[],
+  f: (p: Mlp, parts: readonly tf.Tensor2D[]) => tf.Tensor2D,
+): tf.Tensor2D {
   const [T, D] = streams[0].shape;
-  if (T <= ROWS_AT_ONCE) return tf.tidy(() => f(...streams));
+  if (T <= ROWS_AT_ONCE) return tf.tidy(() => f({ gateProj, upProj, downProj }, streams));
   return tf.tidy('mlp', () => {
     const parts: tf.Tensor2D[] = [];
     for (let begin = 0; begin < T; begin += ROWS_AT_ONCE) {
-      const rows = Math.min(ROWS_AT_ONCE, T - begin);
-      parts.push(tf.tidy(() => f(...streams.map((t) => tf.slice(t, [begin, 0], [rows, D])))));
+      const span = { begin, end: Math.min(begin + ROWS_AT_ONCE, T) };
+      const [gate, up, down] = [gateProj, upProj, downProj].map((map) => onPart(map, span));
+      const own = { gateProj: gate, upProj: up, downProj: down };
+      const rows = streams.map((t): tf.Tensor2D => tf.slice(t, [begin, 0], [span.end - begin, D]));
+      parts.push(tf.tidy(() => f(own, rows)));
     }
     return tf.concat(parts, 0);
   });
