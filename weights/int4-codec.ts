@@ -48,6 +48,15 @@ function encodeGroup(values: Float32Array, from: number, scale: number, codes: U
   }
 }
 
+/** The codes of a matrix of zeros, to put others into. */
+export const zeroCodes = (rows: number, inSize: number): Uint8Array =>
+  new Uint8Array(rows * groupsOf(inSize) * GROUP_BYTES).fill(ZERO | (ZERO << 4));
+
+/** Value j of a group, for codes that have none there yet. */
+export function putNibble(codes: Uint8Array, group: number, j: number, nibble: number): void {
+  codes[group * GROUP_BYTES + (j % GROUP_BYTES)] ^= (nibble ^ ZERO) << (j < GROUP_BYTES ? 0 : 4);
+}
+
 /** The inverse: rows that fill `target` [rows, in]. */
 export function decodeInt4(
   { codes, scales }: { codes: Uint8Array; scales: Uint8Array },
