@@ -29,7 +29,7 @@ export {
 export { float32Matrix, type Matrix } from './linear/matrix.ts';
 export { type MatrixStore, matrixStore, type RawMatrix } from './linear/matrix-store.ts';
 export { l2Normalize, meanPool, type Span } from './pool/pool.ts';
-export { bodiesOn, composed, type OpCall, observeOps } from './registry.ts';
+export { bodiesOn, composed, type OpCall, observeOps, unfused } from './registry.ts';
 export { rmsNorm } from './rms-norm/rms-norm.ts';
 export { rope } from './rope/rope.ts';
 export { swiglu } from './swiglu/swiglu.ts';

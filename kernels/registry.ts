@@ -72,6 +72,7 @@ export function registerBody<I, A>(name: string, backend: string, body: Body<I, 
 }
 
 const fusions = new Map<string, unknown>();
+const apart = { depth: 0 };
 
 /** Says which cases of a group of ops a backend has bodies for that are worth another way of calling them. */
 export function registerFusion<I>(name: string, backend: string, fits: (inputs: I) => boolean): void {
@@ -80,9 +81,19 @@ export function registerFusion<I>(name: string, backend: string, fits: (inputs: 
 
 /** Whether a layer should call that group: the backend has it, it fits, and no gradient is taken, which would undo it. */
 export function runsFused<I>(name: string, inputs: I): boolean {
-  if (composedOnly.depth > 0 || tapeIsOn()) return false;
+  if (composedOnly.depth > 0 || apart.depth > 0 || tapeIsOn()) return false;
   const fits = fusions.get(`${name}/${tf.getBackend()}`) as ((inputs: I) => boolean) | undefined;
   return fits?.(inputs) ?? false;
+}
+
+/** Runs `f` with every op of such a group called by itself: for who looks at each (`observeOps`). */
+export function unfused<T>(f: () => T): T {
+  apart.depth++;
+  try {
+    return f();
+  } finally {
+    apart.depth--;
+  }
 }
 
 /** Names of the ops that have a body of their own on this backend. */

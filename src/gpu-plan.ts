@@ -4,13 +4,14 @@ import { quantRowBytes } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import type { PlannedBatch } from './activation-plan.ts';
 import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
+import { delicateMaps } from './delicate-maps.ts';
 import { DeviceError } from './errors.ts';
 import { gpuWork } from './gpu-work.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
 import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
 
-/** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches. */
+/** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches, or not down to int4. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
 export const GPU_PRECISIONS: readonly GpuPrecision[] = ['float32', 'bfloat16', 'int8', 'int4'];
 
@@ -69,12 +70,15 @@ export const weightBuffers = (
   spec: ModelSpec,
   precision: GpuPrecision,
   bindingLimit: number,
-): readonly number[] =>
-  buffersOf(spec, bindingLimit, (leaf) => {
+): readonly number[] => {
+  const delicate = delicateMaps(spec);
+  return buffersOf(spec, bindingLimit, (leaf) => {
     // The projector makes the vectors and the patch embedding the tokens of images: no later layer mends their errors.
     const kept = leaf === spec.multiVectorProjector || leaf === spec.visual.patchEmbed;
-    return kept && precision !== 'float32' ? 'bfloat16' : precision;
+    if (kept && precision !== 'float32') return 'bfloat16';
+    return precision === 'int4' && delicate.has(leaf) ? 'int8' : precision;
   });
+};
 
 const buffersOf = (
   spec: ModelSpec,

@@ -1,9 +1,9 @@
 import type { ByteSource, FileTree } from '../weights/byte-source.ts';
 import { openCheckpoint } from '../weights/checkpoint.ts';
 import { crc32 } from '../weights/crc32.ts';
-import { elementCount } from '../weights/dtypes.ts';
+import { byteLengthOf, elementCount } from '../weights/dtypes.ts';
 import { checkFit } from '../weights/fit.ts';
-import { GROUP } from '../weights/quantization.ts';
+import { GROUP, type PackedRows } from '../weights/quantization.ts';
 import {
   type QuantizationRecipe,
   recipeMetadata,
@@ -41,10 +41,19 @@ export interface FileWriter {
 /** SHA-256 of what it is given, in pieces. */
 export type Sha256 = { update(bytes: Uint8Array): void; hex(): string };
 
+export type Calibration = {
+  /** What is known of the inputs, for the recipe. */
+  readonly inputs: NonNullable<QuantizationRecipe['calibration']>;
+  /** The maps of these module paths in int4, each once and in any order; those that the inputs never reach are left out. */
+  round(maps: ReadonlySet<string>): AsyncIterable<{ readonly name: string; readonly rows: PackedRows }>;
+};
+
 export type QuantizeOptions = {
   readonly precision: StoredPrecision;
   /** int4 for every linear map, not only for those that bear it well (`planTensors`). */
   readonly everywhere?: boolean;
+  /** int4 maps rounded for inputs of a kind. They take the place of those that were rounded for themselves. */
+  readonly calibration?: Calibration;
   /** What makes it, with its version, for the recipe. */
   readonly tool: string;
   readonly sha256: () => Sha256;
@@ -60,6 +69,8 @@ export type QuantizedCheckpoint = {
   readonly files: readonly string[];
   /** Parameters of the linear maps, by what they became. */
   readonly parameters: Readonly<Partial<Record<StoredPrecision, number>>>;
+  /** int4 maps that were rounded for the inputs of a calibration, and those that these never reached; null without one. */
+  readonly calibrated: { readonly maps: number; readonly unreached: number } | null;
   /** Bytes of weights: read, and written. */
   readonly sourceBytes: number;
   readonly bytes: number;
@@ -71,7 +82,8 @@ const UNKNOWN = '0'.repeat(64);
 /**
  * A checkpoint in the published layout → the same with its linear maps in another precision (weights/README.md, "Quantised").
  * Goes through the source's bytes once and in order, so memory is a few chunks and one tensor's scales, whatever the model.
- * Adapters, tokenizer and configs are copied. The same source gives the same bytes.
+ * Adapters, tokenizer and configs are copied. The same source gives the same bytes. A calibration's maps are written over those
+ * that are there, as they come.
  * @throws CheckpointError for a source that is quantised already, does not fit its config, or holds weights that are not finite
  */
 export async function quantizeCheckpoint(
@@ -79,7 +91,7 @@ export async function quantizeCheckpoint(
   folder: FolderWriter,
   options: QuantizeOptions,
 ): Promise<QuantizedCheckpoint> {
-  const { precision, everywhere, tool, sha256, shardSize = 5e9, signal, onProgress } = options;
+  const { precision, everywhere, calibration, tool, sha256, shardSize = 5e9, signal, onProgress } = options;
   const config = parseModelConfig(await readJson(tree, 'config.json', { signal }));
   const spec = modelSpec(config);
   const checkpoint = await openCheckpoint(tree, signal);
@@ -98,6 +110,7 @@ export async function quantizeCheckpoint(
       precision,
       group: precision === 'int4' ? GROUP : null,
       tool,
+      ...(calibration && { calibration: calibration.inputs }),
       source: sources.map(({ source }, i) => ({
         file: baseName(source.name),
         bytes: source.size,
@@ -137,6 +150,18 @@ export async function quantizeCheckpoint(
         }
         hashes.push(hash.hex());
       }
+      const begins = new Map(
+        shards.flatMap((shard) => tensorBegins(shard, headerOf(shard, recipeOf([]), checksums))),
+      );
+      const calibrated = calibration
+        ? await roundAgain(tensors, calibration, async (tensor, heading, bytes) => {
+            const { name } = tensor.headings[heading];
+            checksums.set(name, crc32(bytes));
+            const skipped =
+              heading === 0 ? 0 : byteLengthOf(tensor.headings[0].dtype, tensor.headings[0].shape);
+            await places.get(tensor)?.rewrite(bytes, (begins.get(tensor) as number) + skipped);
+          })
+        : null;
       const recipe = recipeOf(hashes);
       for (const shard of shards) {
         await places.get(shard.tensors[0])?.rewrite(headerOf(shard, recipe, checksums), 0);
@@ -149,6 +174,7 @@ export async function quantizeCheckpoint(
           ...(await copyOthers(tree, folder, config.taskNames, signal)),
         ].sort(),
         parameters: parametersOf(tensors),
+        calibrated,
         sourceBytes,
         bytes: writtenBytes(tensors),
       };
@@ -158,6 +184,41 @@ export async function quantizeCheckpoint(
   } finally {
     await checkpoint.close();
   }
+}
+
+/** Where the bytes of each tensor of a shard begin. */
+function tensorBegins(
+  { tensors }: PlannedShard,
+  header: Uint8Array,
+): readonly (readonly [PlannedTensor, number])[] {
+  let at = header.byteLength;
+  return tensors.map((tensor) => {
+    const begin = at;
+    at += writtenBytes([tensor]);
+    return [tensor, begin] as const;
+  });
+}
+
+/** Writes the codes and scales of a calibration over those that are there. */
+async function roundAgain(
+  tensors: readonly PlannedTensor[],
+  calibration: Calibration,
+  rewrite: (tensor: PlannedTensor, heading: number, bytes: Uint8Array) => Promise<void>,
+): Promise<NonNullable<QuantizedCheckpoint['calibrated']>> {
+  const ending = '.weight';
+  const wanted = new Map(
+    tensors.flatMap((t) =>
+      t.to === 'int4' ? [[t.headings[0].name.slice(0, -ending.length), t] as const] : [],
+    ),
+  );
+  let maps = 0;
+  for await (const { name, rows } of calibration.round(new Set(wanted.keys()))) {
+    const tensor = wanted.get(name) as PlannedTensor;
+    await rewrite(tensor, 0, rows.codes);
+    await rewrite(tensor, 1, rows.scales);
+    maps++;
+  }
+  return { maps, unreached: wanted.size - maps };
 }
 
 function parametersOf(tensors: readonly PlannedTensor[]): QuantizedCheckpoint['parameters'] {

@@ -5,6 +5,7 @@ import { QUANT_DTYPES } from '../weights/quantization.ts';
 import { codesShape, type StoredPrecision, scalesName, scalesShape } from '../weights/quantization-recipe.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import type { TensorHeading } from '../weights/safetensors-writer.ts';
+import { delicateMaps } from './delicate-maps.ts';
 import { leavesOf, type ModelSpec } from './params.ts';
 
 /** A tensor on its way into another form. */
@@ -27,8 +28,8 @@ export type PlannedShard = { readonly path: string; readonly tensors: readonly P
 /**
  * What every tensor becomes. Quantised are the weights of the linear maps in the blocks and the merger: 99.9 % of all
  * parameters outside the table. With int4, 4 bits go to the decoder's gate and up projections, nearly half of all
- * parameters, whose errors the product of the two and the down projection average out; the other maps get int8, unless
- * `everywhere`. Measured on random weights (bench/README.md): that is the difference between cosines of 0.99 and of 0.94.
+ * parameters, whose errors the product of the two and the down projection average out; the other maps get int8. With `everywhere`
+ * they get 4 bits, too, but for the delicate ones (`delicateMaps`).
  * Kept as they are:
  * - the token table, whose rows go into the residual stream as they are: nothing averages their errors, and a call reads a few of
  *   them only (an F32 table becomes bfloat16, as published)
@@ -47,9 +48,10 @@ export function planTensors(
       l.leaf === 'linear' && !kept.includes(l.name) ? [`${l.name}.weight`] : [],
     ),
   );
+  const delicate = new Set([...delicateMaps(spec)].map(({ name }) => `${name}.weight`));
   const robust = new Set(
     everywhere
-      ? matrices
+      ? [...matrices].filter((name) => !delicate.has(name))
       : spec.model.layers.flatMap(({ mlp }) => [`${mlp.gateProj.name}.weight`, `${mlp.upProj.name}.weight`]),
   );
   const planOf = (name: string, entry: TensorEntry): PlannedTensor => {

@@ -137,7 +137,8 @@ function takeTokens(seen: tf.Tensor2D, batch: readonly Prepared[], group: readon
   });
 }
 
-function concatFloats(parts: readonly Float32Array[]): Float32Array {
+/** The patches of several images, one after the other. */
+export function concatFloats(parts: readonly Float32Array[]): Float32Array {
   if (parts.length === 1) return parts[0];
   const all = new Float32Array(parts.reduce((sum, p) => sum + p.length, 0));
   let at = 0;

@@ -19,6 +19,8 @@ export type QuantizationRecipe = {
   readonly group: number | null;
   /** What made it, with its version. */
   readonly tool: string;
+  /** What int4 maps were rounded for: so many inputs, and the SHA-256 of what they were. Not given: each weight for itself. */
+  readonly calibration?: { readonly inputs: number; readonly sha256: string };
   /** The files that it was made from. */
   readonly source: readonly { readonly file: string; readonly bytes: number; readonly sha256: string }[];
 };
@@ -91,12 +93,19 @@ const isScalesOf = (name: string, all: ReadonlyMap<string, unknown>): boolean =>
   name.endsWith(scalesName('')) && all.has(name.slice(0, -scalesName('').length));
 
 function parseRecipe(json: unknown, where: string): QuantizationRecipe {
-  const { precision, group, tool, source } = json as Partial<QuantizationRecipe>;
+  const { precision, group, tool, calibration, source } = json as Partial<QuantizationRecipe>;
   const sound =
     STORED_PRECISIONS.includes(precision as StoredPrecision) &&
     typeof tool === 'string' &&
     Array.isArray(source);
-  if (sound) return { precision, group: group ?? null, tool, source } as QuantizationRecipe;
+  if (sound)
+    return {
+      precision,
+      group: group ?? null,
+      tool,
+      ...(calibration && { calibration }),
+      source,
+    } as QuantizationRecipe;
   throw new CheckpointError(
     `${where}: __metadata__ quantization has no precision, tool and source: ${JSON.stringify(json).slice(0, 100)}; ${damaged}`,
   );

@@ -2,7 +2,7 @@ import type { Dtype } from './dtypes.ts';
 import { decodeInt4, encodeInt4, int4RowBytes } from './int4-codec.ts';
 import { decodeInt8, encodeInt8, int8RowBytes } from './int8-codec.ts';
 
-export { GROUP, INT4_LARGEST } from './int4-codec.ts';
+export { GROUP, INT4_LARGEST } from './int4-scales.ts';
 
 /** Symmetric integers with scales: one scale a row (int8), or one for 32 neighbours of a row (int4). */
 export type QuantFormat = 'int8' | 'int4';
@@ -28,8 +28,7 @@ export const quantRowBytes = (format: QuantFormat, inSize: number): { codes: num
 
 /**
  * Rows of weights → codes and scales. Each row stands alone, so a matrix may come in parts of any number of rows. A weight
- * comes back within half a scale of what it was; int4: within a whole one where it is nearly the largest of its group, with
- * the other sign.   values: [rows, in], finite
+ * comes back within half a scale of what it was; int4: but for the largest of a group, which may be cut.   values: [rows, in], finite
  */
 export function encodeRows(format: QuantFormat, values: Float32Array, inSize: number): PackedRows {
   const rows = values.length / inSize;

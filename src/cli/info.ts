@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { DeviceName } from '../config.ts';
-import { bytes, count } from './amounts.ts';
+import { bytes, count, counted } from './amounts.ts';
 import type { CheckpointSummary } from './checkpoint-summary.ts';
 import { LICENCE } from './licence.ts';
 import type { Circumstances, Prediction } from './model-prediction.ts';
@@ -147,8 +147,16 @@ const storedAs = (stored: CheckpointSummary['stored']): string =>
     .map(([dtype, n]) => `${dtype} (${bytes(n)})`)
     .join(', ');
 
-const recipeLine = ({ precision, tool, source }: NonNullable<CheckpointSummary['quantization']>): string =>
-  `to ${precision} by ${tool}, from ${source.map((f) => `${f.file} (sha256 ${f.sha256.slice(0, 12)}…)`).join(', ')}`;
+type Recipe = NonNullable<CheckpointSummary['quantization']>;
+
+const recipeLine = ({ precision, tool, calibration, source }: Recipe): string => {
+  const short = (sha256: string) => `(sha256 ${sha256.slice(0, 12)}…)`;
+  const from = source.map((f) => `${f.file} ${short(f.sha256)}`).join(', ');
+  const inputs = calibration
+    ? `, for ${counted(calibration.inputs, 'input')} ${short(calibration.sha256)}`
+    : '';
+  return `to ${precision} by ${tool}${inputs}, from ${from}`;
+};
 
 /** What the weights take as they lie in the files, with all adapters in their 16 bits. */
 const asStored = (s: CheckpointSummary): number =>

@@ -85,6 +85,77 @@ test('a folder that info describes and embed runs, in shards', async () => {
   expect(await readdir(folder)).toEqual(['deep']);
 });
 
+/** A file of lines, in a folder of its own. */
+async function linesFile(name: string, ...lines: readonly unknown[]): Promise<string> {
+  const inputs = join(folder, 'inputs');
+  await mkdir(inputs, { recursive: true });
+  const path = join(inputs, name);
+  await writeFile(path, lines.map((l) => (typeof l === 'string' ? l : JSON.stringify(l))).join('\n'));
+  return path;
+}
+
+test('--calibrate: the recipe says for what, and the command how many maps the inputs never reach', async () => {
+  const output = join(folder, 'calibrated');
+  const image = 'test/golden/images/small.png';
+  const mixed = await linesFile('mixed.jsonl', { text: 'a red car' }, '"hello"', '', {
+    image,
+    task: 'retrieval',
+  });
+  const int4 = ['--precision', 'int4', '--everywhere', '--calibrate'] as const;
+  const made = await run('quantize', 'test/golden', output, ...int4, mixed, '--shard-size', '60kB');
+  expect(made.code).toBe(0);
+  const told = JSON.parse(made.out);
+  expect(told.calibrated).toEqual({ maps: expect.any(Number), unreached: 0 });
+  const info = await run('info', output);
+  expect(info.out).toMatch(
+    /quantised +to int4 by jina-embeddings \d.*, for 3 inputs \(sha256 [0-9a-f]{12}…\), from model/,
+  );
+  const embedded = await run(
+    'embed',
+    '--model',
+    output,
+    '--text',
+    'hello',
+    '--image',
+    image,
+    '--device',
+    'wasm',
+  );
+  expect(embedded.code).toBe(0);
+
+  const texts = await linesFile('texts.jsonl', '"hello"');
+  const half = JSON.parse((await run('quantize', 'test/golden', join(folder, 'half'), ...int4, texts)).out);
+  expect(half.calibrated.unreached).toBeGreaterThan(0);
+  expect(half.calibrated.maps + half.calibrated.unreached).toBe(told.calibrated.maps);
+});
+
+test('--calibrate: what is wrong with the inputs is told with file and line, and nothing is left', async () => {
+  const place = join(folder, 'badly');
+  await mkdir(place);
+  const output = join(place, 'out');
+  const notImage = await linesFile('not-image.jsonl', { image: 'package.json' });
+  for (const [code, message, file, precision] of [
+    [2, 'has no lines', await linesFile('empty.jsonl', ''), 'int4'],
+    [1, 'bad.jsonl:2: not JSON', await linesFile('bad.jsonl', '"hello"', '{text'), 'int4'],
+    [1, 'gone.jsonl:1: ', await linesFile('gone.jsonl', { image: 'gone.png' }), 'int4'],
+    [1, 'not-image.jsonl:1: ', notImage, 'int4'],
+    [
+      1,
+      'task.jsonl:2: unknown task "x"',
+      await linesFile('task.jsonl', '"a"', { text: 'b', task: 'x' }),
+      'int4',
+    ],
+    [1, 'there is no such file', join(folder, 'nothing.jsonl'), 'int4'],
+    [2, '--calibrate is about int4', notImage, 'int8'],
+  ] as const) {
+    const args = ['--precision', precision, '--calibrate', file] as const;
+    const { code: found, err } = await run('quantize', 'test/golden', output, ...args);
+    expect(err).toContain(message);
+    expect(found).toBe(code);
+  }
+  expect(await readdir(place)).toEqual([]);
+});
+
 test('mistakes: nothing is left behind', async () => {
   const place = join(folder, 'mistakes');
   await mkdir(place);
