@@ -7,10 +7,10 @@ import { elementOf, type FloatWords, readRows, type Words } from './row-words.ts
 /** What is written into a shader. All else is a uniform. */
 export type Variant = {
   readonly plan: Plan;
-  /** `heads`: so many maps side by side, turned in pairs. `gated`: two maps, whose columns meet in pairs. */
+  /** `heads`: maps side by side, turned in pairs. `gated`: two maps, whose columns meet in pairs. */
   readonly kind: 'heads' | 'gated';
-  readonly maps: number;
-  readonly weight: Words;
+  /** Words of each map's matrix. */
+  readonly weights: readonly Words[];
   /** Words of the terms' B. Without terms: any. */
   readonly up: FloatWords;
 };
@@ -24,12 +24,12 @@ export const Flag = { bias: 1, second: 2 } as const;
  */
 export const fanShader = shaderFamily<Variant, Shader<string, string>>(fieldsKey, (v) => {
   const each = <T>(what: string, value: T): Record<string, T> =>
-    Object.fromEntries(count(v.maps).map((i) => [`${what}${i}`, value]));
+    Object.fromEntries(v.weights.map((_, i) => [`${what}${i}`, value]));
   return {
     name: v.kind === 'heads' ? 'Heads' : 'Gated',
     inputs: {
       x: 'vec4<f32>',
-      ...each('weight', elementOf(v.weight)),
+      ...Object.fromEntries(v.weights.map((words, i) => [`weight${i}`, elementOf(words)])),
       ...(v.kind === 'heads'
         ? { more: 'vec2<u32>' as Element, cosines: 'f32' as Element, sines: 'f32' as Element }
         : { ...each('up', elementOf(v.up)), ...each<Element>('bias', 'f32') }),
@@ -71,7 +71,7 @@ fn inputAt(m : u32, c : u32) -> vec4<f32> {
 const NO_MAP = '9u';
 
 /** The first or second of pair p as a map and its row; and what a pair meets on its way out. */
-const headsCode = ({ maps, up }: Variant): string => `
+const headsCode = ({ weights: { length: maps }, up }: Variant): string => `
 fn rowOf(p : u32, second : u32) -> vec2<u32> {
   if (p >= u.pairs) { return vec2<u32>(${NO_MAP}, 0u); }
   let column = p + (p / u.half + second) * u.half;
@@ -135,14 +135,16 @@ const pick = (what: string, maps: number, map: string): string =>
     .reduce((code, i) => `select(${code}, u.${what}${i}, ${map} >= ${i}u)`, `u.${what}0`);
 
 /** Four values of a map's row, of W and then, where its own lows are, of B; zeros outside. */
-const weightCode = ({ weight, kind, maps }: Variant): string => `
-${count(maps)
-  .map((i) =>
-    readRows(`weight${i}At`, weight, {
+const weightCode = ({ weights, kind }: Variant): string => `
+${weights
+  .map((words, i) =>
+    readRows(`weight${i}At`, words, {
       buffer: `weight${i}`,
       fours: 'u.fours',
       rows:
-        kind === 'gated' ? 'u.outputs' : `(${i + 1 < maps ? `u.first${i + 1}` : 'u.outputs'} - u.first${i})`,
+        kind === 'gated'
+          ? 'u.outputs'
+          : `(${i + 1 < weights.length ? `u.first${i + 1}` : 'u.outputs'} - u.first${i})`,
     }),
   )
   .join('')}
@@ -150,7 +152,7 @@ fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
   if (row.x == ${NO_MAP}) { return vec4<f32>(); }
   if (c < u.fours) {
     switch row.x {
-      ${count(maps)
+      ${count(weights.length)
         .slice(1)
         .map((i) => `case ${i}u: { return weight${i}At(row.y, c); }`)
         .join('\n      ')}
@@ -158,8 +160,8 @@ fn weightAt(row : vec2<u32>, c : u32) -> vec4<f32> {
     }
   }
   let low = c - u.fours;
-  let begin = ${pick('low', maps, 'row.x')};
-  let lows = ${pick('lows', maps, 'row.x')};
+  let begin = ${pick('low', weights.length, 'row.x')};
+  let lows = ${pick('lows', weights.length, 'row.x')};
   if (low < begin || low >= begin + lows) { return vec4<f32>(); }
   return upAt(row, lows, low - begin);
 }`;

@@ -26,7 +26,8 @@ type Case = {
   readonly F: number;
   /** Of the terms; none: 0. */
   readonly rank: number;
-  readonly words: Words;
+  /** Of the maps, which take turns. */
+  readonly words: readonly Words[];
   readonly lora: Words;
   readonly bias?: boolean;
   readonly outliers?: boolean;
@@ -42,7 +43,8 @@ const asNumbers = (raw: RawMatrix): Matrix =>
   float32Matrix(tf.tidy(() => tf.transpose(tf.tensor2d(valuesOf(raw), [raw.outSize, raw.inSize])) as Two));
 
 function mapOf(out: number, seed: number, make: (raw: RawMatrix) => Matrix, one: Case): AffineMap {
-  const { D, rank, words, lora, bias, outliers } = one;
+  const { D, rank, lora, bias, outliers } = one;
+  const words = one.words[(seed / 10) % one.words.length];
   const matrix = (what: Words, outSize: number, inSize: number, seed: number) => {
     const values = gaussian(outSize * inSize, seed).map(
       (v, i) => (v / Math.sqrt(inSize)) * (outliers && i % 37 === 5 ? 300 : 1),
@@ -136,7 +138,8 @@ describe.skipIf(!there).each(KINDS)('maps in any words, as for %s', { timeout: 3
     await checkGpu();
   });
 
-  const words = (['float16', 'int8', 'int4'] as const).flatMap((words) => [
+  const kinds: readonly (readonly Words[])[] = [['float16'], ['int8'], ['int4'], ['int8', 'int4']]; // the last as `quantize` mixes them
+  const cases = kinds.flatMap((words) => [
     { words, T: 1, D: 4, H: 2, counts: [1], F: 1, rank: 1, lora: 'bfloat16' as const },
     { words, T: 1, D: 100, H: 10, counts: [3, 1, 1], F: 13, rank: 8, lora: 'float16' as const, bias: true },
     { words, T: 8, D: 36, H: 6, counts: [5, 1, 1], F: 31, rank: 0, lora: 'float32' as const, bias: true }, // the last of the few
@@ -165,7 +168,7 @@ describe.skipIf(!there).each(KINDS)('maps in any words, as for %s', { timeout: 3
       outliers: true,
     }, // large tiles
   ]);
-  test.each<Case>(words)('$words beside $lora terms: [$T, $D] → $counts heads of $H, and $F', check);
+  test.each<Case>(cases)('$words beside $lora terms: [$T, $D] → $counts heads of $H, and $F', check);
 
   test('any shape, any words', () => {
     const seed = Date.now() % 2 ** 31;
@@ -179,7 +182,7 @@ describe.skipIf(!there).each(KINDS)('maps in any words, as for %s', { timeout: 3
           counts: fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 3 }),
           F: fc.integer({ min: 1, max: 140 }),
           rank: fc.integer({ min: 0, max: 17 }),
-          words: fc.constantFrom(...WORDS),
+          words: fc.array(fc.constantFrom(...WORDS), { minLength: 1, maxLength: 3 }),
           lora: fc.constantFrom<Words>('float32', 'bfloat16', 'float16'),
           bias: fc.boolean(),
           outliers: fc.boolean(),

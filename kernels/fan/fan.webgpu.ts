@@ -15,7 +15,7 @@ import {
 } from './fan.ts';
 import { Flag, fanShader, type Variant } from './fan-shaders.ts';
 import { fits } from './fits.ts';
-import { rowsOf, sameFloats, sameWords, ups, type Words } from './row-words.ts';
+import { type FloatWords, rowsOf, sameFloats, ups, type Words, wordsOf } from './row-words.ts';
 import { stackOf } from './stack.webgpu.ts';
 
 /** All maps, low-rank terms, biases and turns in one dispatch. */
@@ -31,7 +31,7 @@ export function webgpuHeads(inputs: HeadsInputs, attrs: HeadsAttrs): tf.Tensor2D
   const bias = maps.some((map) => map.bias);
   const stack = bias || maps.some(({ lora }) => lora.length > 0) ? stackOf(maps) : null;
   return run({
-    shader: fanShader({ plan, kind: 'heads', maps: maps.length, ...wordsOf(maps) }),
+    shader: fanShader({ plan, kind: 'heads', ...variantOf(maps) }),
     inputs: {
       x,
       ...each('weight', maps, ({ weight }) => rowsOf(weight)),
@@ -68,7 +68,7 @@ export function webgpuGated(inputs: GatedInputs): tf.Tensor2D {
   const plan = planOf(rows, 2 * outputs, true);
   const nothing = constant(new Int32Array(4));
   return run({
-    shader: fanShader({ plan, kind: 'gated', maps: 2, ...wordsOf(maps) }),
+    shader: fanShader({ plan, kind: 'gated', ...variantOf(maps) }),
     inputs: {
       x,
       ...each('weight', maps, ({ weight }) => rowsOf(weight)),
@@ -95,13 +95,11 @@ const each = <T>(
   f: (map: AffineMap, i: number) => T,
 ): Record<string, T> => Object.fromEntries(maps.map((map, i) => [`${what}${i}`, f(map, i)]));
 
-function wordsOf(maps: readonly AffineMap[]): Pick<Variant, 'weight' | 'up'> {
-  const weight = sameWords(maps.map((map) => map.weight)) as Words;
+function variantOf(maps: readonly AffineMap[]): Pick<Variant, 'weights' | 'up'> {
+  const weights = wordsOf(maps.map((map) => map.weight)) as readonly Words[];
+  const own = weights.find((words): words is FloatWords => !isIntegers(words));
   // Without terms any will do: one that a shader with terms has, too.
-  return {
-    weight,
-    up: sameFloats(ups(maps.flatMap(({ lora }) => lora))) ?? (isIntegers(weight) ? 'bfloat16' : weight),
-  };
+  return { weights, up: sameFloats(ups(maps.flatMap(({ lora }) => lora))) ?? own ?? 'bfloat16' };
 }
 
 /** Where each map's lows stand behind a normed row, and how many there are, in fours. */

@@ -3,7 +3,7 @@ import { chooseWay, possibleHere } from '../linear/variant-choice.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { kernelSettings } from '../webgpu/settings.ts';
 import { type Fan, lowWidths } from './fan.ts';
-import { downs, sameFloats, sameWords, ups } from './row-words.ts';
+import { downs, sameFloats, ups, wordsOf } from './row-words.ts';
 
 const MOST_MAPS = 3;
 
@@ -14,8 +14,8 @@ function halfPrecision(rows: number, outputs: number): boolean {
 }
 
 /**
- * Whether maps of one input can be one dispatch: plain terms, one a map, of all rows; weights alike, in one buffer each, and so the
- * terms, which are floats; rows of whole fours; and tensors that this GPU can bind. What does not fit runs map by map.
+ * Whether maps of one input can be one dispatch: plain terms, one a map, of all rows; weights in one buffer each, and so the
+ * terms, which are floats, and alike; rows of whole fours; and tensors that this GPU can bind. What does not fit runs map by map.
  */
 export function fits({ maps, rows, outputs }: Fan): boolean {
   const terms = maps.flatMap(({ lora }) => lora);
@@ -25,7 +25,7 @@ export function fits({ maps, rows, outputs }: Fan): boolean {
     !halfPrecision(rows, outputs) &&
     maps.length <= MOST_MAPS &&
     maps.every(({ lora }) => lora.length <= 1 && lora.every((term) => isPlain(term) && !term.rows)) &&
-    sameWords(maps.map(({ weight }) => weight)) !== null &&
+    wordsOf(maps.map(({ weight }) => weight)) !== null &&
     (terms.length === 0 || (sameFloats(downs(terms)) !== null && sameFloats(ups(terms)) !== null)) &&
     4 * rows * Math.max(D + lowWidths(maps), outputs) <=
       webgpuBackend().device.limits.maxStorageBufferBindingSize

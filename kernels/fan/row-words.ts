@@ -19,21 +19,20 @@ export const readRows = (
   { buffer, fours, rows }: Readonly<Record<'buffer' | 'fours' | 'rows', string>>,
 ): string => layouts.readFours(name, `${words}Rows`, { buffer, fours, rows, columns: `4u * ${fours}` });
 
-/** The words that all these matrices are stored in, each in one buffer; null when they are not. */
-export function sameWords(matrices: readonly Matrix[]): layouts.Words | null {
-  const [first] = matrices;
-  if (!first || !isRows(first)) return null;
-  const alike = (m: Matrix) => isRows(m) && m.parts.length === 1 && m.words === first.words;
-  return matrices.every(alike) ? first.words : null;
+/** The words of each of these matrices; null when one is not in one buffer of rows. */
+export function wordsOf(matrices: readonly Matrix[]): readonly layouts.Words[] | null {
+  const rows = matrices.filter(isRows).filter(({ parts }) => parts.length === 1);
+  return rows.length === matrices.length ? rows.map(({ words }) => words) : null;
 }
 
-/** The same of matrices of low-rank terms. */
+/** The words that all these matrices of low-rank terms are stored in; null when they are not alike, or there are none. */
 export function sameFloats(matrices: readonly Matrix[]): FloatWords | null {
-  const words = sameWords(matrices);
-  return words !== null && !layouts.isIntegers(words) ? words : null;
+  const [first, ...others] = wordsOf(matrices) ?? [];
+  if (first === undefined || layouts.isIntegers(first)) return null;
+  return others.every((words) => words === first) ? first : null;
 }
 
-/** The buffer of a matrix that `sameWords` has looked at. */
+/** The buffer of a matrix that `wordsOf` has looked at. */
 export const rowsOf = (matrix: Matrix) => (matrix as RowMatrix).parts[0].tensor;
 
 export const downs = (terms: readonly LoraTerm[]): readonly Matrix[] => terms.map(({ a }) => a);
