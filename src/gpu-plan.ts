@@ -108,6 +108,17 @@ export function storedOnGpu(
   return { precision: wide ? 'float32' : 'bfloat16', bytes };
 }
 
+/** What lies beside an adapter that runs: B and biases of q, k and v once more, in one buffer (kernels/fan/stack.webgpu.ts). */
+function stackBytes({ model, visual }: ModelSpec, rank: number, words: 'float32' | 'narrow'): number {
+  const rowBytes = 4 * Math.ceil(rank / 4) * (words === 'float32' ? 4 : 2);
+  const decoder = model.layers.flatMap(({ selfAttn: { qProj, kProj, vProj } }) => [qProj, kProj, vProj]);
+  const tower = visual.blocks.map(({ attn }) => attn.qkv);
+  return (
+    decoder.reduce((sum, { outSize }) => sum + (rowBytes + 4) * outSize, 0) +
+    tower.reduce((sum, { outSize }) => sum + 4 * outSize, 0)
+  );
+}
+
 /** GPU memory of a model in every precision, largest first. */
 export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
   const { config, spec, stored, batches } = inputs;
@@ -123,7 +134,8 @@ export function planGpu(inputs: GpuPlanInputs): readonly GpuPlan[] {
       precision === stored?.precision && precision !== 'float32'
         ? stored.bytes
         : weightBuffers(spec, precision, Number.MAX_SAFE_INTEGER).reduce((sum, n) => sum + n, 0);
-    const adapters = adapterBytes(inputs.adapters, precision === 'float32' ? 'float32' : 'narrow');
+    const words = precision === 'float32' ? 'float32' : 'narrow';
+    const adapters = adapterBytes(inputs.adapters, words) + stackBytes(spec, inputs.adapters.rank, words);
     return { precision, weights, adapters, work, pool, total: weights + adapters + work + pool };
   });
 }
