@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { composed, linear, matrixStore } from '../kernels/index.ts';
 import { chooseWay, possibleHere, waysOf } from '../kernels/linear/variant-choice.ts';
-import { useKernels, type Way } from '../kernels/webgpu/settings.ts';
+import { useKernels, type Way } from '../kernels/product-settings.ts';
 import { narrowToBf16 } from '../weights/narrow.ts';
 import { attentionCase, values } from './kernel-cases.ts';
 import { checkClose, finished, inTurns, type Times } from './measure.ts';

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { WAYS } from '../kernels/webgpu/settings.ts';
+import { WAYS } from '../kernels/product-settings.ts';
 import { cellTable } from '../src/cli/cell-table.ts';
 import { trimBufferPool } from '../src/device-webgpu.ts';
 import { busyCores, printLine, startBackend, timesOf } from './measure.ts';

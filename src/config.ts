@@ -17,7 +17,7 @@ export const DEVICE_NAMES: readonly DeviceName[] = ['auto', 'cuda', 'tensorflow'
 export type Residence = 'auto' | 'float32' | 'bfloat16' | 'streamed';
 export const RESIDENCES: readonly Residence[] = ['auto', 'float32', 'bfloat16', 'streamed'];
 
-/** How products are computed on WebGPU (kernels/webgpu/settings.ts). */
+/** How products are computed on WebGPU (kernels/product-settings.ts). */
 export type KernelVariant = 'auto' | 'plain' | 'subgroups' | 'half' | 'matrix';
 export const KERNEL_VARIANTS: readonly KernelVariant[] = ['auto', 'plain', 'subgroups', 'half', 'matrix'];
 

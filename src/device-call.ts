@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type KernelSettings, useKernels } from '../kernels/webgpu/settings.ts';
+import { type KernelSettings, useKernels } from '../kernels/product-settings.ts';
 import {
   gpuDevice,
   gpuIdle,

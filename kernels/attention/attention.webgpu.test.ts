@@ -5,11 +5,11 @@ import { gpuIdle } from '../../src/device-webgpu.ts';
 import { BACKENDS, startBackend } from '../../test/support/backends.ts';
 import { expectTensorClose, gaussianTensor } from '../../test/support/close.ts';
 import { checkGpu, shadersOf } from '../../test/support/gpu.ts';
+import { useKernels, type Way } from '../product-settings.ts';
 import { composed } from '../registry.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { offersOf } from '../webgpu/offers.ts';
 import { runCounts } from '../webgpu/run.ts';
-import { useKernels, type Way } from '../webgpu/settings.ts';
 import { attention } from './attention.ts';
 import { cumulate } from './segments.ts';
 

@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import { kernelSettings } from '../product-settings.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { offersOf } from '../webgpu/offers.ts';
 import { constant, run } from '../webgpu/run.ts';
-import { kernelSettings } from '../webgpu/settings.ts';
 import { count, type Element, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import {
   type AttentionAttrs,

@@ -1,7 +1,7 @@
 import { isPlain } from '../linear/linear.ts';
 import { chooseWay, possibleHere } from '../linear/variant-choice.ts';
+import { kernelSettings } from '../product-settings.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
-import { kernelSettings } from '../webgpu/settings.ts';
 import { type Fan, lowWidths } from './fan.ts';
 import { downs, sameFloats, ups, wordsOf } from './row-words.ts';
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { kernelSettings } from '../product-settings.ts';
 import {
   boolAttr,
   type Handle,
@@ -9,7 +10,6 @@ import {
   type TfDtype,
   typeAttr,
 } from '../tensorflow-binding.ts';
-import { kernelSettings } from '../webgpu/settings.ts';
 import { addLora, composedLinear, type LinearInputs, leave } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { isTyped } from './tensorflow-store.ts';

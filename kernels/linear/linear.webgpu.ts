@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Span } from '../pool/pool.ts';
+import { kernelSettings } from '../product-settings.ts';
 import { emptyTensor, webgpuBackend } from '../webgpu/backend.ts';
 import { constant, run } from '../webgpu/run.ts';
-import { kernelSettings } from '../webgpu/settings.ts';
 import { halfInput, weightSizes } from './half-rows.ts';
 import { halfTilesShader } from './half-tiles.ts';
 import { addLora, isPlain, type LinearInputs, type LoraTerm, leave } from './linear.ts';

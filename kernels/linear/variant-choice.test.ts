@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { KernelSettings, Way } from '../product-settings.ts';
 import { type Offers, offersFrom } from '../webgpu/offers.ts';
-import type { KernelSettings, Way } from '../webgpu/settings.ts';
 import { matrixPlanOf } from './matrix-tiles.ts';
 import { chooseWay, type Possible, TABLE, waysOf } from './variant-choice.ts';
 

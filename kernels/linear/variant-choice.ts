@@ -1,7 +1,7 @@
+import { type KernelSettings, kernelSettings, type Way } from '../product-settings.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { isEmulated } from '../webgpu/emulation.ts';
 import { type Offers, offersOf } from '../webgpu/offers.ts';
-import { type KernelSettings, kernelSettings, type Way } from '../webgpu/settings.ts';
 import { blockOf, type Plan, SIDE, type Variant } from './linear-shaders.ts';
 import { MATRIX_COLUMNS, type MatrixPlan, matrixPlanOf } from './matrix-tiles.ts';
 

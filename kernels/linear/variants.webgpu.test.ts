@@ -6,10 +6,10 @@ import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backend
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu, shadersOf } from '../../test/support/gpu.ts';
 import { narrowToBf16 } from '../../weights/narrow.ts';
+import { useKernels, type Way } from '../product-settings.ts';
 import { composed } from '../registry.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { noteOffers, offersOf } from '../webgpu/offers.ts';
-import { useKernels, type Way } from '../webgpu/settings.ts';
 import { linear } from './linear.ts';
 import type { Matrix } from './matrix.ts';
 import { matrixStore, type RawMatrix } from './matrix-store.ts';

@@ -1,8 +1,8 @@
-/** How a product is computed: plain WGSL, or with what some devices have beyond it. */
+/** How a product is computed on WebGPU: plain WGSL, or with what some devices have beyond it. */
 export const WAYS = ['plain', 'subgroups', 'half', 'matrix'] as const;
 export type Way = (typeof WAYS)[number];
 
-/** What the caller of our shaders wishes, as far as the device can. */
+/** What a caller wishes of products, as far as the device can. */
 export type KernelSettings = {
   /** Products may be made of float16 numbers, with float32 sums. */
   readonly half: boolean;
@@ -15,7 +15,7 @@ let current = DEFAULT;
 
 export const kernelSettings = (): KernelSettings => current;
 
-/** Sets how shaders compute from here on; what is not given is as at the start. → what held before, to be set again */
+/** Sets how products are computed from here on; what is not given is as at the start. → what held before, to be set again */
 export function useKernels(settings: Partial<KernelSettings>): KernelSettings {
   const before = current;
   current = { ...DEFAULT, ...settings };
