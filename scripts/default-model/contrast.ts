@@ -5,7 +5,7 @@ import type { TrainBatch } from '../../src/train/gradients.ts';
 import { infoNce } from '../../src/train/losses/info-nce.ts';
 import type { TrainInput } from '../../src/train/train-input.ts';
 import { MATRYOSHKA } from './geometry.ts';
-import { prototypeLoss, type Sharpness } from './prototypes.ts';
+import { prototypeLoss } from './prototypes.ts';
 import type { Batch } from './sampler.ts';
 
 /** What all weights learn from: a text and a picture of each emoji find its prototype among all, and each other in the batch. */
@@ -13,11 +13,11 @@ export function lesson(
   batch: Batch,
   tokenizer: TextTokenizer,
   vectors: tf.Variable<tf.Rank.R2>,
-  { temperature, weights }: Sharpness,
+  temperature: number,
 ): TrainBatch {
   const { first, twins, emoji } = batch;
-  const sought = prototypeLoss(vectors, { own: emoji, also: [first.also, twins] }, { temperature, weights });
-  const met = infoNce({ temperature, sizes: MATRYOSHKA, weights, answers: first.names });
+  const sought = prototypeLoss(vectors, { own: emoji, also: [first.also, twins] }, temperature);
+  const met = infoNce({ temperature, sizes: MATRYOSHKA, answers: first.names });
   const [texts, , pictures] = sidesOf(batch, tokenizer);
   return {
     sides: [texts, pictures],

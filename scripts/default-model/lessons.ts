@@ -18,8 +18,13 @@ export type Lesson = {
 };
 
 const TEMPERATURE = 0.1;
-// The base knows the easy ones: here the nearest wrong answers count more, and so do the smallest sizes, which keep least.
-const RETRIEVAL = { temperature: 0.05, weights: [2, 1.5, 1, 1, 1] };
+
+/** How long each adapter learns, and its peak rate. Chosen by `validation`. */
+export const COURSES: Readonly<Record<Task, { readonly updates: number; readonly rate: number }>> = {
+  retrieval: { updates: 200, rate: 0.002 },
+  classification: { updates: 900, rate: 0.003 },
+  clustering: { updates: 400, rate: 0.003 },
+};
 
 // A classifier weighs directions by itself: it keeps some of what the base knows, and sub-groups stand out. k-means counts every
 // direction alike, so its vectors have nothing but labels.
@@ -31,12 +36,12 @@ const WEIGHTS = {
 /**
  * retrieval: names find their emoji among all, and its picture among those of the batch.
  * classification, clustering: texts and pictures find the group and the sub-group of their emoji (`taughtLabels`).
- * `centres`: a vector an emoji, to begin with.
+ * `places`: where the base has each emoji, a vector for each.
  */
 export async function lessonFor(
   task: Task,
   material: Material,
-  centres: readonly Float32Array[],
+  places: readonly Float32Array[],
   seed: number,
 ): Promise<Lesson> {
   const { corpus, tokenizer } = material;
@@ -50,11 +55,11 @@ export async function lessonFor(
     namesOnly: true,
     calm: true,
   });
-  const emoji = variableOf(tf.tensor2d([...centres] as unknown as number[][], [centres.length, WIDTH]));
+  const emoji = variableOf(tf.tensor2d([...places] as unknown as number[][], [places.length, WIDTH]));
   if (task === 'retrieval') {
     return {
-      own: new Map([['prototypes', emoji]]),
-      batch: (step) => lesson(sample(step), tokenizer, emoji, RETRIEVAL),
+      own: new Map(),
+      batch: (step) => lesson(sample(step), tokenizer, emoji, TEMPERATURE),
       dispose: () => emoji.dispose(),
     };
   }
@@ -71,7 +76,7 @@ export async function lessonFor(
     ]),
     batch: (step) => {
       const batch = sample(step);
-      const { sides, loss: base } = lesson(batch, tokenizer, emoji, { temperature: TEMPERATURE });
+      const { sides, loss: base } = lesson(batch, tokenizer, emoji, TEMPERATURE);
       const sought = kinds.map(({ chances, vectors }) =>
         chanceLoss(vectors, joined(Array.from(batch.emoji, (i) => chances[i])), TEMPERATURE),
       );

@@ -30,7 +30,7 @@ onEveryBackend(() => {
     const mean = (row: number, own: number) =>
       MATRYOSHKA.reduce((sum, size) => sum + term(size, row, own), 0) / MATRYOSHKA.length;
     const loss = (...own: number[]) =>
-      scalarOf(prototypeLoss(vectors, { own: Int32Array.from(own) }, { temperature }).compute([side(x)]));
+      scalarOf(prototypeLoss(vectors, { own: Int32Array.from(own) }, temperature).compute([side(x)]));
     expect(await loss(3, 1)).toBeCloseTo((mean(0, 3) + mean(1, 1)) / 2, 4);
     const chances = Float32Array.of(0, 0.25, 0, 0.75, 0, 1, 0, 0, 0, 0);
     const taught = await scalarOf(chanceLoss(vectors, chances, temperature).compute([side(x)]));

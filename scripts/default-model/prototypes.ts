@@ -23,20 +23,13 @@ export type Targets = {
   readonly also?: readonly (readonly (readonly number[])[])[];
 };
 
-export type Sharpness = {
-  /** Cosines are divided by it before the softmax. */
-  readonly temperature: number;
-  /** How much each Matryoshka size counts, smallest first. Default: alike. */
-  readonly weights?: readonly number[];
-};
-
 /**
  * −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size.
  */
 export function prototypeLoss(
   vectors: tf.Variable<tf.Rank.R2>,
   { own, also }: Targets,
-  { temperature, weights = MATRYOSHKA.map(() => 1) }: Sharpness,
+  temperature: number,
 ): Loss {
   const [B, N] = [own.length, vectors.shape[0]];
   const hidden = also?.map((lists) => hiddenOf(lists, N));
@@ -47,18 +40,16 @@ export function prototypeLoss(
       tf.tidy(() => {
         const truth = tf.cast(tf.oneHot(tf.tensor1d(own, 'int32'), N), 'float32') as tf.Tensor2D; // [B, N]
         const masks = hidden?.map((values) => tf.tensor2d(values, [B, N]));
-        const terms = MATRYOSHKA.flatMap((size, k) => {
+        const terms = MATRYOSHKA.flatMap((size) => {
           const targets = unit(vectors, size);
           return sides.map((side: Side, s) => {
             const cosines = tf.matMul(unit(side.pooled, size), targets, false, true); //          [B, N]
             const logits: tf.Tensor2D = tf.div(cosines, temperature);
             const open = masks ? tf.add(logits, masks[s]) : logits;
-            const found = tf.sum(tf.mul(tf.logSoftmax(open), truth));
-            return tf.mul(found, -weights[k] / B);
+            return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(open), truth)), B));
           });
         });
-        const all = sides.length * weights.reduce((sum, w) => sum + w);
-        return tf.div(tf.addN(terms), all) as tf.Scalar;
+        return tf.div(tf.addN(terms), terms.length) as tf.Scalar;
       }),
   };
 }

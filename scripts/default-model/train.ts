@@ -102,7 +102,7 @@ async function train(): Promise<void> {
   while (trainer.optimizer.updates < total && !stop.signal.aborted) {
     const at = trainer.optimizer.updates;
     const batch = sample(at);
-    const report = await trainer.step(lesson(batch, tokenizer, vectors, { temperature: TEMPERATURE }));
+    const report = await trainer.step(lesson(batch, tokenizer, vectors, TEMPERATURE));
     bar.update(at + 1, total);
     await appendFile(join(folder, 'base.jsonl'), `${JSON.stringify({ ...report, ms: Date.now() })}\n`);
     if (performance.now() - saved > SAVE_EVERY_MS) await save();
