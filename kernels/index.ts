@@ -32,4 +32,5 @@ export { l2Normalize, meanPool, type Span } from './pool/pool.ts';
 export { bodiesOn, composed, type OpCall, observeOps, unfused } from './registry.ts';
 export { rmsNorm } from './rms-norm/rms-norm.ts';
 export { rope } from './rope/rope.ts';
+export { onSizeChange, sizesChange } from './size-change.ts';
 export { swiglu } from './swiglu/swiglu.ts';

@@ -1,5 +1,6 @@
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { dropOldStacks } from '../kernels/fan/stack.webgpu.ts';
+import { onSizeChange } from '../kernels/size-change.ts';
 import type { WebGpu } from '../kernels/webgpu/backend.ts';
 import { BufferPool, type StockPool } from '../kernels/webgpu/buffer-pool.ts';
 import { checksDone, noteGpuError, takeGpuErrors } from '../kernels/webgpu/errors.ts';
@@ -104,6 +105,7 @@ function pooled(backend: WebGPUBackend): WebGPUBackend {
   if ('trim' in stock) return backend; // by another copy of this package
   Object.assign(backend, { bufferManager: new BufferPool(backend.device, stock) });
   freeInOrder(backend as unknown as Parameters<typeof freeInOrder>[0]);
+  onSizeChange(shrinkBufferPool);
   uploadThroughQueue(backend as unknown as WebGpu);
   return backend;
 }
@@ -168,7 +170,7 @@ export function trimBufferPool(most = 0): void {
  * Within a pass, where tensors of other sizes follow: free buffers beyond `KEPT_BYTES` are destroyed. A query has fewer, and
  * costs a comparison. Without WebGPU it does nothing.
  */
-export function shrinkBufferPool(): void {
+function shrinkBufferPool(): void {
   if (!running || !starting) return;
   const pool = running.bufferManager as unknown as BufferPool;
   if (pool.numBytesFree <= KEPT_BYTES) return;

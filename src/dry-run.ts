@@ -37,7 +37,7 @@ export class DryRun {
     for (const buffer of buffers) this.#pool.releaseBuffer(buffer);
   }
 
-  /** As `shrinkBufferPool`. */
+  /** As the pool does where sizes change. */
   shrink(): void {
     this.#pool.shrink(KEPT_BYTES);
   }

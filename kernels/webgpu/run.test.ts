@@ -1,17 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import {
-  gpuIdle,
-  KEPT_BYTES,
-  shrinkBufferPool,
-  takeGpuErrors,
-  trimBufferPool,
-} from '../../src/device-webgpu.ts';
+import { gpuIdle, KEPT_BYTES, takeGpuErrors, trimBufferPool } from '../../src/device-webgpu.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
 import { matrixStore } from '../linear/matrix-store.ts';
+import { sizesChange } from '../size-change.ts';
 import { webgpuBackend } from './backend.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { constant, run, runCounts } from './run.ts';
@@ -151,11 +146,11 @@ describe.skipIf(!BACKENDS.includes('webgpu'))('shaders between the ops of TF.js'
     const small = tf.tidy(() => scale(scale(tf.tensor1d(values), 2), 2));
     large.dispose(); // two buffers, whose command is recorded and not submitted
     expect(free()).toBeGreaterThan(KEPT_BYTES);
-    shrinkBufferPool();
+    sizesChange();
     expect(free()).toBeGreaterThan(0);
     expect(free()).toBeLessThanOrEqual(KEPT_BYTES);
     scale(small, 1).dispose();
-    shrinkBufferPool();
+    sizesChange();
     expect(webgpuBackend().dispatchCountInPass).toBe(1); // nothing to destroy: nothing is submitted for it
     expectClose(
       await small.data(),

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { shrinkBufferPool } from '../device-webgpu.ts';
+import { sizesChange } from '../../kernels/index.ts';
 
 /** The blocks of a tower, in order: resident, or read from disk just before their turn. */
 export interface Blocks<B> {
@@ -42,7 +42,7 @@ export async function runBlocks<B>(
   signal?: AbortSignal,
 ): Promise<tf.Tensor2D> {
   let x = input;
-  shrinkBufferPool(); // what made the input had other sizes than a block, and what follows has
+  sizesChange(); // what made the input had other sizes than a block, and what follows has
   try {
     for (let i = 0; i < blocks.length; i++) {
       signal?.throwIfAborted();
@@ -56,7 +56,7 @@ export async function runBlocks<B>(
       }
       await nextTurn();
     }
-    shrinkBufferPool();
+    sizesChange();
     return x;
   } catch (error) {
     x.dispose();
