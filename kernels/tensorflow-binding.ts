@@ -58,6 +58,20 @@ export const runOp = (name: string, attrs: readonly Attr[], inputs: readonly Han
 export const runOpToTensor = (name: string, attrs: readonly Attr[], inputs: readonly Handle[]): tf.Tensor =>
   node().createOutputTensor(node().binding.executeOp(name, attrs, inputs, 1)[0]);
 
+const castAttrs = (from: TfDtype, to: TfDtype): Attr[] => [
+  typeAttr('SrcT', from),
+  typeAttr('DstT', to),
+  boolAttr('Truncate', false),
+];
+
+/** The values in another type; the caller's to release. */
+export const cast = (handle: Handle, from: TfDtype, to: TfDtype): Handle =>
+  runOp('Cast', castAttrs(from, to), [handle]);
+
+/** The values in float32, as an ordinary tensor. */
+export const castToTensor = (handle: Handle, from: TfDtype): tf.Tensor =>
+  runOpToTensor('Cast', castAttrs(from, 'float32'), [handle]);
+
 /** The handles of ordinary tensors; they stay TF.js's. */
 export const handlesOf = (...tensors: readonly tf.Tensor[]): Handle[] => node().getInputTensorIds(tensors);
 

@@ -75,4 +75,7 @@ onEveryBackend(
   BACKENDS.filter((name) => name === 'tensorflow'),
 );
 
-test.skipIf(BACKENDS.includes('tensorflow'))('NOT RUN: half precision through TensorFlow', () => {});
+test.skipIf(BACKENDS.includes('tensorflow'))(
+  'NOT RUN: half precision through TensorFlow, which is not here; "npm run native" installs it',
+  () => {},
+);

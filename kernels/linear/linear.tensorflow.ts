@@ -2,12 +2,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { kernelSettings } from '../product-settings.ts';
 import {
   boolAttr,
+  cast,
+  castToTensor,
   type Handle,
   handlesOf,
   release,
   runOp,
-  runOpToTensor,
-  type TfDtype,
   typeAttr,
 } from '../tensorflow-binding.ts';
 import { addLora, composedLinear, type LinearInputs, leave } from './linear.ts';
@@ -39,7 +39,7 @@ function halfProduct(x: tf.Tensor2D, weight: Matrix): tf.Tensor2D {
     [boolAttr('transpose_a', false), boolAttr('transpose_b', false), typeAttr('T', 'float16')],
     [narrow, matrix],
   );
-  const y = runOpToTensor('Cast', castAttrs('float16', 'float32'), [product]) as tf.Tensor2D;
+  const y = castToTensor(product, 'float16') as tf.Tensor2D;
   release(narrow, matrix, product);
   return y;
 }
@@ -49,12 +49,3 @@ function halfOf(weight: Matrix): Handle {
   if (isTyped(weight)) return cast(weight.typed, weight.type, 'float16');
   return cast(handlesOf(weight.dense())[0], 'float32', 'float16');
 }
-
-const castAttrs = (from: TfDtype, to: TfDtype) => [
-  typeAttr('SrcT', from),
-  typeAttr('DstT', to),
-  boolAttr('Truncate', false),
-];
-
-const cast = (handle: Handle, from: TfDtype, to: TfDtype): Handle =>
-  runOp('Cast', castAttrs(from, to), [handle]);

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { GROUP, quantRowBytes } from '../../weights/quantization.ts';
 import {
-  boolAttr,
+  cast,
   type Handle,
   int32Handle,
   intAttr,
@@ -84,9 +84,6 @@ function widenInt4(codes: Handle, scales: Handle, inSize: number, outSize: numbe
   release(mask, four, eight, low, high, axis, nibbles, signed, whole, wide, steps, product, to);
   return dense as tf.Tensor2D;
 }
-
-const cast = (handle: Handle, from: TfDtype, to: TfDtype): Handle =>
-  runOp('Cast', [typeAttr('SrcT', from), typeAttr('DstT', to), boolAttr('Truncate', false)], [handle]);
 
 function byte(value: number, type: TfDtype): Handle {
   const whole = int32Handle([], Int32Array.of(value));

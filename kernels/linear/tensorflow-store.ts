@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Dtype } from '../../weights/dtypes.ts';
 import {
-  boolAttr,
+  castToTensor,
   type Handle,
   release,
   runOpToTensor,
@@ -66,9 +66,4 @@ function packedMatrix(turned: Handle, type: TfDtype, { inSize, outSize, bytes }:
   };
 }
 
-const widen = (handle: Handle, type: TfDtype): tf.Tensor2D =>
-  runOpToTensor(
-    'Cast',
-    [typeAttr('SrcT', type), typeAttr('DstT', 'float32'), boolAttr('Truncate', false)],
-    [handle],
-  ) as tf.Tensor2D;
+const widen = (handle: Handle, type: TfDtype): tf.Tensor2D => castToTensor(handle, type) as tf.Tensor2D;
