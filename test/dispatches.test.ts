@@ -1,20 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { composed, cumulate, type LoraTerm, type Matrix, matrixStore } from '../kernels/index.ts';
 import type { Words } from '../kernels/linear/weight-layouts.ts';
-import { chooseAsIfEmulated } from '../kernels/webgpu/emulation.ts';
 import { runCounts } from '../kernels/webgpu/run.ts';
 import { decoderBlock, decoderBlockSpec } from '../src/decoder/block.ts';
-import { gpuIdle } from '../src/device-webgpu.ts';
 import type { Linear } from '../src/layers/linear.ts';
 import { disposeRotary, rotaryTables, rotaryValues } from '../src/layers/rotary.ts';
 import type { LinearSpec, TensorSpec } from '../src/layers/spec.ts';
 import { fillTree, mapLinears } from '../src/params.ts';
 import { visionBlock, visionBlockSpec } from '../src/vision/block.ts';
-import { BACKENDS, startBackend } from './support/backends.ts';
+import { onBothGpus } from './support/both-gpus.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from './support/close.ts';
 import { GEOMETRIES, geometryConfig, narrowed } from './support/geometries.ts';
-import { checkGpu } from './support/gpu.ts';
 import { rawMatrix } from './support/matrices.ts';
 
 // What a block costs a GPU besides its arithmetic. The counts are ours and those of stock ops.
@@ -96,23 +93,7 @@ function counted(f: () => tf.Tensor2D): { y: tf.Tensor2D; ours: number; all: num
   }
 }
 
-const KINDS = [
-  ['a GPU', false],
-  ['an emulated GPU', true],
-] as const;
-const there = BACKENDS.includes('webgpu');
-
-describe.skipIf(!there).each(KINDS)('a block on webgpu, as for %s', { timeout: 300_000 }, (_, emulated) => {
-  beforeAll(async () => {
-    await startBackend('webgpu');
-    chooseAsIfEmulated(emulated);
-  });
-  afterAll(() => chooseAsIfEmulated(null));
-  afterEach(async () => {
-    await gpuIdle();
-    await checkGpu();
-  });
-
+onBothGpus('a block on webgpu', () => {
   const tables = (T: number, headDim: number) =>
     rotaryTables([rotaryValues(gaussian((T * headDim) / 2, 7), T)]);
 

@@ -1,15 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { gpuIdle } from '../../src/device-webgpu.ts';
-import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
+import { expect, test } from 'vitest';
+import { expectNoLeak } from '../../test/support/backends.ts';
+import { onBothGpus } from '../../test/support/both-gpus.ts';
 import { expectTensorClose, gaussian, gaussianTensor } from '../../test/support/close.ts';
-import { checkGpu } from '../../test/support/gpu.ts';
 import { rawMatrix, valuesOf, WORDS } from '../../test/support/matrices.ts';
 import { composed, float32Matrix, linear, type Matrix, matrixStore, rmsNorm, rope } from '../index.ts';
 import type { RawMatrix } from '../linear/matrix-store.ts';
 import type { Words } from '../linear/weight-layouts.ts';
-import { chooseAsIfEmulated } from '../webgpu/emulation.ts';
 import { type AffineMap, fansOut, gated, heads, normLow, widthOf } from './fan.ts';
 
 // Maps of one input whose weights are in any words that a checkpoint may have, and their low-rank terms in others.
@@ -121,23 +119,7 @@ async function check(one: Case): Promise<void> {
   });
 }
 
-const KINDS = [
-  ['a GPU', false],
-  ['an emulated GPU', true],
-] as const;
-const there = BACKENDS.includes('webgpu');
-
-describe.skipIf(!there).each(KINDS)('maps in any words, as for %s', { timeout: 300_000 }, (_, emulated) => {
-  beforeAll(async () => {
-    await startBackend('webgpu');
-    chooseAsIfEmulated(emulated);
-  });
-  afterAll(() => chooseAsIfEmulated(null));
-  afterEach(async () => {
-    await gpuIdle();
-    await checkGpu();
-  });
-
+onBothGpus('maps in any words', () => {
   const kinds: readonly (readonly Words[])[] = [['float16'], ['int8'], ['int4'], ['int8', 'int4']]; // the last as `quantize` mixes them
   const cases = kinds.flatMap((words) => [
     { words, T: 1, D: 4, H: 2, counts: [1], F: 1, rank: 1, lora: 'bfloat16' as const },

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { gpuIdle } from '../../src/device-webgpu.ts';
 import { gpuRowBytes } from '../../src/gpu-plan.ts';
 import { BACKENDS, expectNoLeak, startBackend } from '../../test/support/backends.ts';
+import { onBothGpus } from '../../test/support/both-gpus.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { checkGpu } from '../../test/support/gpu.ts';
 import { rawMatrix, valuesOf } from '../../test/support/matrices.ts';
@@ -11,7 +12,6 @@ import { widenInto } from '../../weights/dtypes.ts';
 import { narrowToF16 } from '../../weights/narrow.ts';
 import { quantRowBytes } from '../../weights/quantization.ts';
 import type { Span } from '../pool/pool.ts';
-import { chooseAsIfEmulated } from '../webgpu/emulation.ts';
 import { linear } from './linear.ts';
 import { float32Matrix, type Matrix } from './matrix.ts';
 import { isQuantized, matrixStore, type RawMatrix } from './matrix-store.ts';
@@ -159,23 +159,7 @@ async function check({
   sameBits(await compute(asColumns), 'columns');
 }
 
-const KINDS = [
-  ['a GPU', false],
-  ['an emulated GPU', true],
-] as const;
-const there = BACKENDS.includes('webgpu');
-
-describe.skipIf(!there).each(KINDS)('linear on webgpu, as for %s', { timeout: 300_000 }, (_, emulated) => {
-  beforeAll(async () => {
-    await startBackend('webgpu');
-    chooseAsIfEmulated(emulated);
-  });
-  afterAll(() => chooseAsIfEmulated(null));
-  afterEach(async () => {
-    await gpuIdle();
-    await checkGpu();
-  });
-
+onBothGpus('linear on webgpu', () => {
   test.each<Case>([
     { T: 1, In: 1, Out: 1, ranks: [1], bias: true },
     { T: 1, In: 2048, Out: 257, ranks: [32], residual: true },
