@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BACKENDS, onEveryBackend } from '../../test/support/backends.ts';
+import { onEveryBackend } from '../../test/support/backends.ts';
 import { expectClose, gaussian } from '../../test/support/close.ts';
 import { widenInto } from '../../weights/dtypes.ts';
 import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
@@ -72,106 +72,102 @@ test.each(LAYOUTS)(
   },
 );
 
-onEveryBackend(
-  () => {
-    test('agrees with double precision for any shape, layout, bias and factor', () =>
-      fc.assert(
-        fc.property(
-          fc.record({
-            m: fc.integer({ min: 1, max: 70 }),
-            n: fc.integer({ min: 1, max: 150 }),
-            k: fc.integer({ min: 1, max: 530 }),
-            layout: fc.constantFrom(...LAYOUTS),
-            bias: fc.boolean(),
-            accumulate: fc.boolean(),
-            alpha: fc.constantFrom(1, 0.5, -2),
-          }),
-          agrees,
-        ),
-        { numRuns: 60 },
-      ));
+onEveryBackend(() => {
+  test('agrees with double precision for any shape, layout, bias and factor', () =>
+    fc.assert(
+      fc.property(
+        fc.record({
+          m: fc.integer({ min: 1, max: 70 }),
+          n: fc.integer({ min: 1, max: 150 }),
+          k: fc.integer({ min: 1, max: 530 }),
+          layout: fc.constantFrom(...LAYOUTS),
+          bias: fc.boolean(),
+          accumulate: fc.boolean(),
+          alpha: fc.constantFrom(1, 0.5, -2),
+        }),
+        agrees,
+      ),
+      { numRuns: 60 },
+    ));
 
-    test('at the edges of tiles, panels, strips and depths', () => {
-      for (const [m, n, k] of [
-        [1, 1, 1],
-        [3, 7, 3],
-        [4, 8, 4],
-        [5, 9, 5],
-        [64, 64, 256],
-        [65, 65, 257],
-        [63, 63, 255],
-      ]) {
-        for (const layout of LAYOUTS) agrees({ m, n, k, layout, bias: true, accumulate: true, alpha: 1 });
+  test('at the edges of tiles, panels, strips and depths', () => {
+    for (const [m, n, k] of [
+      [1, 1, 1],
+      [3, 7, 3],
+      [4, 8, 4],
+      [5, 9, 5],
+      [64, 64, 256],
+      [65, 65, 257],
+      [63, 63, 255],
+    ]) {
+      for (const layout of LAYOUTS) agrees({ m, n, k, layout, bias: true, accumulate: true, alpha: 1 });
+    }
+  });
+
+  test('narrow numbers of any shape, wherever they lie, have the bits of the same numbers widened first', () =>
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...NARROW),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 140 }),
+        fc.integer({ min: 1, max: 600 }),
+        fc.integer({ min: 0, max: 17 }),
+        sameBits,
+      ),
+      { numRuns: 100 },
+    ));
+
+  test.each(NARROW)(
+    '%s: the same bits at the edges of groups, words, panels, strips and depths',
+    (layout) => {
+      for (const n of [1, 3, 4, 5, 8, 9, 63, 64, 65]) {
+        for (const k of [1, 4, 15, 16, 17, 31, 32, 33, 255, 256, 257, 288, 289]) sameBits(layout, 5, n, k, 0);
       }
-    });
+    },
+  );
 
-    test('narrow numbers of any shape, wherever they lie, have the bits of the same numbers widened first', () =>
-      fc.assert(
-        fc.property(
-          fc.constantFrom(...NARROW),
-          fc.integer({ min: 1, max: 9 }),
-          fc.integer({ min: 1, max: 140 }),
-          fc.integer({ min: 1, max: 600 }),
-          fc.integer({ min: 0, max: 17 }),
-          sameBits,
-        ),
-        { numRuns: 100 },
-      ));
-
-    test.each(NARROW)(
-      '%s: the same bits at the edges of groups, words, panels, strips and depths',
-      (layout) => {
-        for (const n of [1, 3, 4, 5, 8, 9, 63, 64, 65]) {
-          for (const k of [1, 4, 15, 16, 17, 31, 32, 33, 255, 256, 257, 288, 289])
-            sameBits(layout, 5, n, k, 0);
-        }
-      },
-    );
-
-    test('every float16 there is, infinities, NaNs and subnormals too, one by one and in blocks', () => {
-      const n = 2 ** 16;
-      for (const k of [1, 8]) {
-        const words = Uint16Array.from({ length: n * k }, (_, i) => Math.floor(i / k));
-        const bytes = new Uint8Array(words.buffer);
-        const widened = new Float32Array(words.length);
-        widenInto(bytes, 'F16', widened);
-        const a = tf.ones([1, k]);
-        const found = multiplied(a, { layout: 'float16Columns', rows: bytes }, [1, n, k]);
-        const expected = Float32Array.from({ length: n }, (_, j) => k * widened[j * k] + 0);
-        expect(found).toEqual(expected);
-        a.dispose();
-      }
-    });
-
-    test('int8 of any byte and scale: −128, subnormal, negative and infinite ones', () => {
-      const scales = Float32Array.of(0.3, -1e-40, 2 ** -149, 3e38, Infinity, -0, NaN);
-      const [n, k] = [scales.length, 256];
-      const codes = Int8Array.from({ length: n * k }, (_, i) => i);
-      const rows = new Uint8Array(codes.buffer);
-      const widened = Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / k)]);
-      const a = tf.eye(k);
-      const stored = { layout: 'int8Columns', rows, scales: new Uint8Array(scales.buffer) } as const;
-      const plain = { layout: 'columns', rows: new Uint8Array(widened.buffer) } as const;
-      expect(multiplied(a, stored, [k, n, k])).toEqual(multiplied(a, plain, [k, n, k]));
+  test('every float16 there is, infinities, NaNs and subnormals too, one by one and in blocks', () => {
+    const n = 2 ** 16;
+    for (const k of [1, 8]) {
+      const words = Uint16Array.from({ length: n * k }, (_, i) => Math.floor(i / k));
+      const bytes = new Uint8Array(words.buffer);
+      const widened = new Float32Array(words.length);
+      widenInto(bytes, 'F16', widened);
+      const a = tf.ones([1, k]);
+      const found = multiplied(a, { layout: 'float16Columns', rows: bytes }, [1, n, k]);
+      const expected = Float32Array.from({ length: n }, (_, j) => k * widened[j * k] + 0);
+      expect(found).toEqual(expected);
       a.dispose();
-    });
+    }
+  });
 
-    test.each(LAYOUTS)('%s: a product that threads share has the bits of its rows alone', (layout) => {
-      const { m, n, k } = { m: 48, n: 520, k: 300 }; // 7.5 million multiplications: worth waking threads
-      expect(gemm().threads).toBeGreaterThan(1);
-      const a = tf.tensor2d(gaussian(m * k, 1), [m, k]);
-      const { stored } = laidDown(layout, gaussian(k * n, 2), n, k);
-      const all = multiplied(a, stored, [m, n, k]);
-      for (const row of [0, 17, 47]) {
-        const one = tf.slice(a, [row, 0], [1, k]);
-        expect(multiplied(one, stored, [1, n, k])).toEqual(all.slice(row * n, (row + 1) * n));
-        one.dispose();
-      }
-      a.dispose();
-    });
-  },
-  BACKENDS.filter((b) => b === 'wasm'),
-);
+  test('int8 of any byte and scale: −128, subnormal, negative and infinite ones', () => {
+    const scales = Float32Array.of(0.3, -1e-40, 2 ** -149, 3e38, Infinity, -0, NaN);
+    const [n, k] = [scales.length, 256];
+    const codes = Int8Array.from({ length: n * k }, (_, i) => i);
+    const rows = new Uint8Array(codes.buffer);
+    const widened = Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / k)]);
+    const a = tf.eye(k);
+    const stored = { layout: 'int8Columns', rows, scales: new Uint8Array(scales.buffer) } as const;
+    const plain = { layout: 'columns', rows: new Uint8Array(widened.buffer) } as const;
+    expect(multiplied(a, stored, [k, n, k])).toEqual(multiplied(a, plain, [k, n, k]));
+    a.dispose();
+  });
+
+  test.each(LAYOUTS)('%s: a product that threads share has the bits of its rows alone', (layout) => {
+    const { m, n, k } = { m: 48, n: 520, k: 300 }; // 7.5 million multiplications: worth waking threads
+    expect(gemm().threads).toBeGreaterThan(1);
+    const a = tf.tensor2d(gaussian(m * k, 1), [m, k]);
+    const { stored } = laidDown(layout, gaussian(k * n, 2), n, k);
+    const all = multiplied(a, stored, [m, n, k]);
+    for (const row of [0, 17, 47]) {
+      const one = tf.slice(a, [row, 0], [1, k]);
+      expect(multiplied(one, stored, [1, n, k])).toEqual(all.slice(row * n, (row + 1) * n));
+      one.dispose();
+    }
+    a.dispose();
+  });
+}, ['wasm']);
 
 const gemm = (): Gemm => gemmOn(wasmBackend()) as Gemm;
 

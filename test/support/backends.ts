@@ -37,10 +37,14 @@ export const isSlow = (backend: BackendName): boolean =>
 // Up to 91 s a case on SwiftShader, with other work on the same two cores.
 const SLOW_TIMEOUT = 300_000;
 
-/** Runs a suite once per backend. An error on the GPU fails the case: its result may be zeros, and close to the truth. */
+/**
+ * Runs a suite once per backend: all there are, or those of `backends`, which is skipped where it is not there. An error on
+ * the GPU fails the case: its result may be zeros, and close to the truth.
+ */
 export function onEveryBackend(suite: (backend: BackendName) => void, backends = BACKENDS): void {
   for (const backend of backends) {
-    describe(`on ${backend}`, isSlow(backend) ? { timeout: SLOW_TIMEOUT } : {}, () => {
+    const options = isSlow(backend) ? { timeout: SLOW_TIMEOUT } : {};
+    describe.skipIf(!BACKENDS.includes(backend))(`on ${backend}`, options, () => {
       beforeAll(() => startBackend(backend));
       afterEach(async () => {
         await gpuIdle();
