@@ -38,7 +38,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     lora: 'float32',
   },
   'int4, keys and values int8': {
-    words: (name) => (/k_proj|v_proj/.test(name) ? 'int8' : 'int4'), // as with --everywhere
+    words: (name) => (/[kvo]_proj/.test(name) ? 'int8' : 'int4'), // as with --everywhere
     lora: 'bfloat16',
   },
 };
