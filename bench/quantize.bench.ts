@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { openDraftFolder } from '../src/cli/draft-folder.ts';
 import type { BackendName } from '../src/device-engine.ts';
 import { JinaEmbeddings, nodeDoor } from '../src/platform/node.ts';
-import { type QuantizedCheckpoint, quantizeCheckpoint } from '../src/quantize-checkpoint.ts';
+import { type QuantizedCheckpoint, quantizeCheckpoint } from '../src/quantize/quantize-checkpoint.ts';
 import type { StoredPrecision } from '../weights/quantization-recipe.ts';
 import { busyCores, median, printLine } from './measure.ts';
 

@@ -4,12 +4,12 @@ import { quantRowBytes } from '../weights/quantization.ts';
 import type { TensorEntry } from '../weights/safetensors.ts';
 import type { PlannedBatch } from './activation-plan.ts';
 import { type AdapterSizes, adapterBytes } from './adapter-sizes.ts';
-import { delicateMaps } from './delicate-maps.ts';
 import { DeviceError } from './errors.ts';
 import { gpuWork } from './gpu-work.ts';
 import type { LinearSpec } from './layers/spec.ts';
 import type { ModelConfig } from './model-config.ts';
 import { elements, leavesOf, loraParameterCount, type ModelSpec } from './params.ts';
+import { delicateMaps } from './quantize/delicate-maps.ts';
 
 /** How the linear maps are kept on the GPU: all of them, but for those that no quantisation touches, or not down to int4. */
 export type GpuPrecision = 'float32' | 'bfloat16' | 'int8' | 'int4';
@@ -92,7 +92,7 @@ const buffersOf = (
     return leaf.bias ? [...parts, 4 * leaf.outSize] : parts;
   });
 
-/** What a checkpoint's weights take where none is widened. A quantised one may mix formats (quantize-plan.ts). */
+/** What a checkpoint's weights take where none is widened. A quantised one may mix formats (quantize/plan.ts). */
 export function storedOnGpu(
   spec: ModelSpec,
   { entries, recipe }: Pick<Checkpoint, 'entries' | 'recipe'>,

@@ -127,12 +127,15 @@ describe('load', () => {
 
   test('killed in the middle: the next start goes on where it was, and the result is right', async () => {
     hub.mischief = ({ place, path }) =>
-      place === 'store' && path === `/${SHARD}` ? { slow: 25 } : undefined;
+      place === 'store' && path === `/${SHARD}` ? { slow: 100 } : undefined;
     const child = startChild();
     const partial = `${shardBlob()}.incomplete`;
     await until(async () => existsSync(partial) && (await lstat(partial)).size > 65536);
+    const locks = dirname(cache().lock(sha256(shard())));
+    await until(async () => (await readdir(locks)).length === 1); // the small files are there
     child.kill('SIGKILL');
     await once(child, 'exit');
+    hub.mischief = () => undefined;
     const { size } = await lstat(partial);
     expect(existsSync(shardBlob())).toBe(false);
     expect(existsSync(cache().lock(sha256(shard())))).toBe(true); // nobody could tidy up
@@ -367,12 +370,17 @@ describe('side by side', () => {
 
   test('a lock of a process that has died is taken over, one of a living one is waited for', async () => {
     const path = join(cacheDir, 'a.lock');
-    await writeFile(path, JSON.stringify({ host: hostname(), pid: 2 ** 22 + 1 }));
+    const dead = JSON.stringify({ host: hostname(), pid: 2 ** 22 + 1 });
+    const living = JSON.stringify({ host: hostname(), pid: process.pid });
+    await writeFile(path, dead);
+    await writeFile(`${path}.1234abcd`, dead); // killed while it put a lock aside
+    await writeFile(join(cacheDir, 'b.lock'), living);
     let ran = 0;
     const work = async () => {
       ran++;
     };
     await withLock(path, { isDone: async () => false }, work);
+    expect((await readdir(cacheDir)).filter((name) => name.includes('.lock'))).toEqual(['b.lock']);
     await writeFile(path, JSON.stringify({ host: 'elsewhere', pid: 1 }));
     await withLock(path, { isDone: async () => true }, work);
     expect(ran).toBe(1);

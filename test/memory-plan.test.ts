@@ -6,7 +6,7 @@ import { measureDora } from '../src/adapters/measure-dora.ts';
 import { chooseResidence, PLANNED_BATCHES, planMemory, storedSizes } from '../src/memory-plan.ts';
 import { checkpointTensors, modelSpec } from '../src/params.ts';
 import { openFolder } from '../src/platform/node-files.ts';
-import { planTensors, writtenBytes } from '../src/quantize-plan.ts';
+import { planTensors, writtenBytes } from '../src/quantize/plan.ts';
 import type { Grid } from '../src/vision/windows.ts';
 import { listAdapterFiles } from '../weights/adapter-files.ts';
 import type { ByteSource } from '../weights/byte-source.ts';

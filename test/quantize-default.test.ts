@@ -6,7 +6,7 @@ import { defaultModelPath, JinaEmbeddings } from '../src/platform/node.ts';
 import { openFolder } from '../src/platform/node-files.ts';
 import { calibrate } from '../src/quantize/calibrate.ts';
 import { calibrationBatches } from '../src/quantize/calibration-batches.ts';
-import type { QuantizeOptions } from '../src/quantize-checkpoint.ts';
+import type { QuantizeOptions } from '../src/quantize/quantize-checkpoint.ts';
 import { memoryTree } from '../weights/memory-source.ts';
 import { quantized } from './support/quantized.ts';
 

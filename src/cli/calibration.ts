@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import type { FileTree } from '../../weights/byte-source.ts';
 import { InputError } from '../errors.ts';
 import type { JinaEmbeddings } from '../platform/node.ts';
-import type { Calibration } from '../quantize-checkpoint.ts';
+import type { Calibration } from '../quantize/quantize-checkpoint.ts';
 import { UsageError } from './exit.ts';
 import { type Input, linesOf, parseInputLine } from './input-lines.ts';
 import { notReadable } from './inputs.ts';

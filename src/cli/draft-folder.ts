@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { InputError, SourceError } from '../errors.ts';
-import type { FolderWriter } from '../quantize-checkpoint.ts';
+import type { FolderWriter } from '../quantize/folder-writer.ts';
 import { bytes } from './amounts.ts';
 import { writeAll } from './temporary-file.ts';
 

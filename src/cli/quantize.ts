@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { STORED_PRECISIONS, type StoredPrecision } from '../../weights/quantization-recipe.ts';
-import type { QuantizedCheckpoint } from '../quantize-checkpoint.ts';
+import type { QuantizedCheckpoint } from '../quantize/quantize-checkpoint.ts';
 import { bytes, bytesOfAll, count, counted, duration } from './amounts.ts';
 import type { OpenCalibration } from './calibration.ts';
 import { UsageError } from './exit.ts';
@@ -70,7 +70,7 @@ async function quantize(
     throw new UsageError(`--calibrate is about int4; ${precision} needs no inputs`);
   const { openDraftFolder } = await import('./draft-folder.ts');
   const { nodeDoor } = await import('../platform/node.ts');
-  const { quantizeCheckpoint } = await import('../quantize-checkpoint.ts');
+  const { quantizeCheckpoint } = await import('../quantize/quantize-checkpoint.ts');
   const draft = await openDraftFolder(output);
   let begin = performance.now();
   const seconds = () => (performance.now() - begin) / 1000;

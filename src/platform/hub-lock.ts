@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 /** The holder shows that it lives this often. Who has not for a long time is taken for dead, wherever it runs. */
@@ -20,6 +20,7 @@ export async function withLock(
   work: () => Promise<void>,
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
+  await removeDead(dirname(path));
   const mine = JSON.stringify({ host: hostname(), pid: process.pid, id: randomUUID() });
   while (!(await take(path, mine))) {
     if (await isDone()) return;
@@ -45,6 +46,12 @@ const take = (path: string, mine: string): Promise<boolean> =>
       throw error;
     },
   );
+
+/** What processes that were killed left in a folder of locks: their own, and those that they were about to remove. */
+async function removeDead(folder: string): Promise<void> {
+  const left = (await readdir(folder)).filter((name) => /\.lock(\.|$)/.test(name));
+  await Promise.all(left.map((name) => removeIfDead(join(folder, name))));
+}
 
 async function removeIfDead(path: string): Promise<void> {
   try {

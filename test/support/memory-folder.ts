@@ -1,4 +1,4 @@
-import type { FolderWriter } from '../../src/quantize-checkpoint.ts';
+import type { FolderWriter } from '../../src/quantize/folder-writer.ts';
 
 /** A folder to write to whose files are kept in memory, as `memoryTree` takes them. */
 export function memoryFolder(): FolderWriter & { readonly files: Record<string, Uint8Array> } {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { openFolder } from '../../src/platform/node-files.ts';
-import { type QuantizeOptions, quantizeCheckpoint } from '../../src/quantize-checkpoint.ts';
+import { type QuantizeOptions, quantizeCheckpoint } from '../../src/quantize/quantize-checkpoint.ts';
 import type { FileTree } from '../../weights/byte-source.ts';
 import { GOLDEN } from './golden.ts';
 import { memoryFolder } from './memory-folder.ts';

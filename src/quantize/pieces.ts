@@ -1,8 +1,8 @@
-import { bytesPerElement, type Dtype, widenInto } from '../weights/dtypes.ts';
-import { narrowToBf16, narrowToF16 } from '../weights/narrow.ts';
-import { encodeRows, INT4_LARGEST } from '../weights/quantization.ts';
-import { CheckpointError } from './errors.ts';
-import { type PlannedTensor, rowWidth, type SourceFile } from './quantize-plan.ts';
+import { bytesPerElement, type Dtype, widenInto } from '../../weights/dtypes.ts';
+import { narrowToBf16, narrowToF16 } from '../../weights/narrow.ts';
+import { encodeRows, INT4_LARGEST } from '../../weights/quantization.ts';
+import { CheckpointError } from '../errors.ts';
+import { type PlannedTensor, rowWidth, type SourceFile } from './plan.ts';
 
 /** Bytes of one read: what is held of the source, two at a time. */
 const CHUNK = 4 * 2 ** 20;

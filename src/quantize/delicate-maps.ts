@@ -1,5 +1,5 @@
-import type { LinearSpec } from './layers/spec.ts';
-import type { ModelSpec } from './params.ts';
+import type { LinearSpec } from '../layers/spec.ts';
+import type { ModelSpec } from '../params.ts';
 
 /**
  * Maps that stay in int8 where every map may get 4 bits: 7 % of the published model's parameters, which count for more. Keys

@@ -1,12 +1,17 @@
-import type { ByteSource } from '../weights/byte-source.ts';
-import type { Checkpoint } from '../weights/checkpoint.ts';
-import { byteLengthOf, elementCount } from '../weights/dtypes.ts';
-import { QUANT_DTYPES } from '../weights/quantization.ts';
-import { codesShape, type StoredPrecision, scalesName, scalesShape } from '../weights/quantization-recipe.ts';
-import type { TensorEntry } from '../weights/safetensors.ts';
-import type { TensorHeading } from '../weights/safetensors-writer.ts';
+import type { ByteSource } from '../../weights/byte-source.ts';
+import type { Checkpoint } from '../../weights/checkpoint.ts';
+import { byteLengthOf, elementCount } from '../../weights/dtypes.ts';
+import { QUANT_DTYPES } from '../../weights/quantization.ts';
+import {
+  codesShape,
+  type StoredPrecision,
+  scalesName,
+  scalesShape,
+} from '../../weights/quantization-recipe.ts';
+import type { TensorEntry } from '../../weights/safetensors.ts';
+import type { TensorHeading } from '../../weights/safetensors-writer.ts';
+import { leavesOf, type ModelSpec } from '../params.ts';
 import { delicateMaps } from './delicate-maps.ts';
-import { leavesOf, type ModelSpec } from './params.ts';
 
 /** A tensor on its way into another form. */
 export type PlannedTensor = {
