@@ -1,16 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { adapterAgain } from './adapters/adapter-again.ts';
+import { AdapterShelf } from './adapters/adapter-shelf.ts';
 import { byInput } from './adapters/by-input.ts';
-import {
-  type AdapterChoice,
-  type PassAdapters,
-  type ResolvedChoice,
-  resolveChoice,
-} from './adapters/choice.ts';
-import { checkMeasured, measureDora, unmeasured } from './adapters/measure-dora.ts';
+import type { AdapterChoice, PassAdapters, ResolvedChoice } from './adapters/choice.ts';
+import { measureDora, unmeasured } from './adapters/measure-dora.ts';
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
-import { Retirement } from './adapters/retirement.ts';
-import { type Adapter, checkThere, modulesOf, withAdapters } from './adapters/with-adapters.ts';
+import { type Adapter, modulesOf, withAdapters } from './adapters/with-adapters.ts';
 import { gpuCall, gpuGone, gpuLife } from './device-call.ts';
 import { trimBufferPool } from './device-webgpu.ts';
 import { DeviceLostError, InputError } from './errors.ts';
@@ -42,9 +37,7 @@ export type Guard = { readonly guarded?: boolean };
 export class EmbeddingModel {
   readonly config: ModelConfig;
   readonly spec: ModelSpec;
-  readonly #adapters = new Map<string, Adapter>();
-  readonly #disabled = new Set<string>();
-  readonly #retirement = new Retirement();
+  readonly #shelf = new AdapterShelf(() => this.merged);
   readonly #turns = new Turns();
   readonly #source: WeightSource | null;
   #params: ModelParams;
@@ -99,12 +92,12 @@ export class EmbeddingModel {
       try {
         const { params, dispose } = held.keep(await this.#source.reload());
         const adapters: Adapter[] = [];
-        for (const adapter of this.#adapters.values())
+        for (const adapter of this.adapters.values())
           adapters.push(held.keep(await adapterAgain(adapter, params)));
         const merged = adapters.find(({ name, lost }) => name === this.merged && lost === undefined);
         const merge = merged ? await gpuCall('restore', () => mergeAdapter(params, merged)) : null;
-        this.#freeAll();
-        for (const adapter of adapters) this.#adapters.set(adapter.name, adapter);
+        this.#freeWeights();
+        this.#shelf.restock(adapters);
         this.#params = params;
         this.#release = dispose;
         this.#merge = merge;
@@ -118,22 +111,17 @@ export class EmbeddingModel {
 
   /** Adapters that lie ready, by name. */
   get adapters(): ReadonlyMap<string, Adapter> {
-    return this.#adapters;
+    return this.#shelf.all;
   }
 
   /** Puts an adapter beside the others and takes ownership of it. A name that is taken is an error, as is a DoRA not measured. */
   addAdapter(adapter: Adapter): void {
-    this.#checkFree(adapter.name);
-    checkMeasured(adapter);
-    this.#adapters.set(adapter.name, adapter);
+    this.#shelf.add(adapter);
   }
 
   /** Puts an adapter in the place of the one of its name, which is freed once no call runs with it. */
   replaceAdapter(adapter: Adapter): void {
-    const old = this.#changeable(adapter.name, 'replaced');
-    checkMeasured(adapter);
-    this.#adapters.set(adapter.name, adapter); // a Map keeps the place
-    if (old !== adapter) this.#retirement.retire(old);
+    this.#shelf.replace(adapter);
   }
 
   /**
@@ -148,10 +136,10 @@ export class EmbeddingModel {
             'call unmergeAdapter() first',
         );
       }
-      if (!replace) this.#checkFree(adapter.name);
+      if (!replace) this.#shelf.checkFree(adapter.name);
       const { adapter: ready, forget } = await measureDora(adapter, this.params, signal);
       try {
-        const old = this.#adapters.get(adapter.name);
+        const old = this.adapters.get(adapter.name);
         if (replace && old && old.lost === undefined) this.replaceAdapter(ready);
         else this.addAdapter(ready);
       } catch (error) {
@@ -163,22 +151,12 @@ export class EmbeddingModel {
 
   /** Gives an adapter another name. It keeps its place and its state. */
   renameAdapter(from: string, to: string): void {
-    const adapter = this.#changeable(from, 'renamed');
-    if (from !== to) this.#checkFree(to);
-    const all = [...this.#adapters];
-    this.#adapters.clear();
-    for (const [name, other] of all)
-      this.#adapters.set(name === from ? to : name, name === from ? { ...adapter, name: to } : other);
-    if (this.#disabled.delete(from)) this.#disabled.add(to);
+    this.#shelf.rename(from, to);
   }
 
   /** Removes an adapter; its tensors are freed once no call runs with it. */
   deleteAdapter(name: string): void {
-    const old = this.#adapters.get(name);
-    const adapter = old?.lost === undefined ? this.#changeable(name, 'deleted') : old;
-    this.#adapters.delete(name);
-    this.#disabled.delete(name);
-    this.#retirement.retire(adapter);
+    this.#shelf.delete(name);
   }
 
   /**
@@ -186,18 +164,15 @@ export class EmbeddingModel {
    * so: the adapter in their details is the one that ran.
    */
   disableAdapter(name: string): void {
-    this.#changeable(name, 'disabled');
-    this.#disabled.add(name);
+    this.#shelf.disable(name);
   }
 
   enableAdapter(name: string): void {
-    this.adapter(name);
-    this.#disabled.delete(name);
+    this.#shelf.enable(name);
   }
 
   isEnabled(name: string): boolean {
-    this.adapter(name);
-    return !this.#disabled.has(name);
+    return this.#shelf.isEnabled(name);
   }
 
   /** The adapter that is merged into the weights, if one is. */
@@ -215,7 +190,7 @@ export class EmbeddingModel {
         throw new InputError(`adapter "${this.merged}" is merged already; call unmergeAdapter() first`);
       }
       const adapter = this.adapter(name);
-      if (this.#disabled.has(name)) throw new InputError(`adapter "${name}" is disabled; enable it first`);
+      if (!this.isEnabled(name)) throw new InputError(`adapter "${name}" is disabled; enable it first`);
       this.#merge = await mergeAdapter(this.params, adapter);
     });
   }
@@ -233,32 +208,21 @@ export class EmbeddingModel {
     });
   }
 
+  /** @throws InputError for a name that is not there */
   adapter(name: string): Adapter {
-    const adapter = this.#adapters.get(name);
-    if (adapter) {
-      checkThere([adapter]);
-      return adapter;
-    }
-    const names = [...this.#adapters.keys()];
-    throw new InputError(
-      `no adapter named "${name}"; ${names.length ? `there are ${names.join(', ')}` : 'this model has none'}`,
-    );
+    return this.#shelf.find(name);
   }
 
   /** The adapters behind a name or a mix, as they are now. @throws InputError for a name that is not there */
   resolve(choice: string | null): ResolvedChoice {
-    return resolveChoice(choice, {
-      has: (name) => this.#adapters.has(name),
-      find: (name) => this.adapter(name),
-      isEnabled: (name) => !this.#disabled.has(name),
-    });
+    return this.#shelf.resolve(choice);
   }
 
   /** The parameters as a pass with these adapters sees them. Shares every tensor. */
   view(choice: AdapterChoice): ModelParams {
-    const adapters = this.#adaptersOf(choice);
+    const adapters = this.#shelf.adaptersOf(choice);
     if (this.#merge !== null) {
-      if (adapters.length === 1 && adapters[0] === this.#adapters.get(this.#merge.name))
+      if (adapters.length === 1 && adapters[0] === this.adapters.get(this.#merge.name))
         return this.#merge.params;
       throw new InputError(
         `adapter "${this.merged}" is merged into the weights; call unmergeAdapter() to run without it`,
@@ -281,7 +245,8 @@ export class EmbeddingModel {
 
   /** Whether an adapter of the choice sits on the vision tower: then images must be seen with it. The published ones do not. */
   touchesVision(choice: AdapterChoice): boolean {
-    return this.#adaptersOf(choice)
+    return this.#shelf
+      .adaptersOf(choice)
       .flatMap(modulesOf)
       .some((module) => module.startsWith('visual.'));
   }
@@ -306,7 +271,7 @@ export class EmbeddingModel {
    * @throws InputError for an adapter that replaces parts or changes the token table, which is there for all rows
    */
   byInput(choices: readonly AdapterChoice[], sequences: readonly Sequence[]): readonly Adapter[] {
-    const own = choices.map((choice) => this.#adaptersOf(choice));
+    const own = choices.map((choice) => this.#shelf.adaptersOf(choice));
     return byInput(own, sequences);
   }
 
@@ -317,7 +282,7 @@ export class EmbeddingModel {
 
   /** A call of several passes begins: adapters that are there now are not freed before it ends. → what ends it */
   hold(): () => void {
-    return this.#retirement.enter();
+    return this.#shelf.hold();
   }
 
   /** Runs when everything that was asked for before has ended: merging, measuring and batches do not overlap. */
@@ -326,19 +291,14 @@ export class EmbeddingModel {
   }
 
   dispose(): void {
-    this.#freeAll();
-    this.#adapters.clear();
-    this.#disabled.clear();
+    this.#freeWeights();
+    this.#shelf.dispose();
     trimBufferPool(); // the weights' buffers are free now, and nobody will ask for their sizes
     this.#source?.close();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #adaptersOf(choice: AdapterChoice): readonly Adapter[] {
-    return choice === null || typeof choice === 'string' ? this.resolve(choice).adapters : choice;
   }
 
   /** A pass: adapters stay while it runs, and errors of the GPU are its own. */
@@ -375,25 +335,9 @@ export class EmbeddingModel {
     );
   }
 
-  #freeAll(): void {
-    this.#retirement.dispose();
+  #freeWeights(): void {
     this.#merge?.dispose();
     this.#merge = null;
-    for (const adapter of this.#adapters.values()) adapter.dispose();
     this.#release();
-  }
-
-  #checkFree(name: string): void {
-    const there = this.#adapters.get(name);
-    if (!there || there.lost !== undefined) return;
-    throw new InputError(
-      `an adapter named "${name}" is already there; delete or rename it first, or choose another name`,
-    );
-  }
-
-  #changeable(name: string, what: string): Adapter {
-    const adapter = this.adapter(name);
-    if (name !== this.merged) return adapter;
-    throw new InputError(`adapter "${name}" is merged and cannot be ${what}; call unmergeAdapter() first`);
   }
 }

@@ -1,6 +1,5 @@
 import type { FileTree } from '../weights/byte-source.ts';
 import type { Adapter } from './adapters/with-adapters.ts';
-import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Config, Settings } from './config.ts';
 import type { DeviceChoice } from './device.ts';
 import { gpuCall } from './device-call.ts';
@@ -14,10 +13,12 @@ import { chosenAdapters, loadAdapter } from './load-adapter.ts';
 import type { MemoryPlan } from './memory-plan.ts';
 import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from './options.ts';
 import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
-import { kindOf, type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
+import { kindOf, type Request } from './prepare.ts';
+import { preparedBatches } from './prepared-batches.ts';
 import { runBatch } from './run-batch.ts';
+import { taskChoices } from './task-choices.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
-import { adapterFor, checkSizes, tasksOf } from './wishes.ts';
+import { checkSizes, tasksOf } from './wishes.ts';
 
 /** The device that was chosen, and where the weights live there. */
 export type RunDevice = DeviceChoice & {
@@ -224,7 +225,7 @@ export class EmbedderCore {
     if (inputs.length === 0) throw new InputError('nothing to embed: the list is empty');
     const settings = this.#settings(options);
     if (this.model.lost) await this.model.restore();
-    const tasks = this.#tasksOf(inputs.length, options, settings);
+    const tasks = taskChoices(this, inputs.length, options.task, settings);
     const requests: Request[] = inputs.map((input, index) => ({ ...input, index, ...tasks[index] }));
     const limits = {
       batchSize: settings.batchSize ?? this.device.batchSize,
@@ -235,7 +236,7 @@ export class EmbedderCore {
     const end = this.model.hold();
     const { life } = this.model;
     try {
-      for await (const batch of this.#batches(requests, settings, options, limits)) {
+      for await (const batch of preparedBatches(this, requests, settings, options, limits)) {
         options.signal?.throwIfAborted();
         // Calls may overlap, batches may not: two at once would double the memory, and streamed blocks come in one order.
         const embedded = await this.model.inTurn(() => {
@@ -268,41 +269,6 @@ export class EmbedderCore {
     return results;
   }
 
-  /** Texts grouped by adapter and length, then images in their order (their pixels are read one batch at a time). */
-  async *#batches(
-    requests: readonly Request[],
-    settings: Settings,
-    options: EncodeOptions,
-    limits: BatchLimits,
-  ): AsyncGenerator<readonly Prepared[]> {
-    const texts = requests
-      .filter((r) => r.type === 'text')
-      .map((r) => prepareText(r, this.tokenizer, settings, options));
-    for (const group of groupBy(texts, (t) => t.request.adapter)) {
-      for (const batch of planBatches(
-        group.map((t) => t.ids.length),
-        limits,
-      ))
-        yield batch.map((i) => group[i]);
-    }
-    let batch: Prepared[] = [];
-    let tokens = 0;
-    for (const request of requests) {
-      if (request.type !== 'image') continue;
-      const next = await prepareImage(request, this.tokenizer, this.images, settings, options.signal);
-      if (
-        batch.length > 0 &&
-        (batch.length >= limits.batchSize || tokens + next.ids.length > limits.tokenBudget)
-      ) {
-        yield batch;
-        [batch, tokens] = [[], 0];
-      }
-      batch.push(next);
-      tokens += next.ids.length;
-    }
-    if (batch.length > 0) yield batch;
-  }
-
   #settings(options: EncodeOptions): Settings {
     const { signal, onProgress, returnMultivector, specialTokens, task, ...rest } = options;
     const settings = this.config.with({ ...rest, ...(typeof task === 'string' ? { task } : {}) }).settings;
@@ -314,35 +280,6 @@ export class EmbedderCore {
     }
     return settings;
   }
-
-  /** Task and adapters of every input. */
-  #tasksOf(count: number, options: EncodeOptions, settings: Settings): readonly TaskChoice[] {
-    const { task } = options;
-    const known = new Map<string | null, TaskChoice>();
-    const choose = (one: string | null): TaskChoice => {
-      const found = known.get(one) ?? this.#resolveTask(one, settings);
-      known.set(one, found);
-      return found;
-    };
-    if (Array.isArray(task)) {
-      if (task.length !== count)
-        throw new InputError(
-          `there are ${count} inputs but ${task.length} tasks; give one task, or one for each input`,
-        );
-      return task.map(choose);
-    }
-    const byDefault = settings.task ?? this.model.adapters.keys().next().value ?? null;
-    const one = choose(task === undefined ? byDefault : (task as string | null));
-    return new Array(count).fill(one);
-  }
-
-  #resolveTask(task: string | null, settings: Settings): TaskChoice {
-    const named = adapterFor(task, settings, [...this.model.adapters.keys()], this.name);
-    const { label, adapters } = this.model.resolve(named);
-    return { task, adapter: label, choice: adapters };
-  }
 }
-
-type TaskChoice = Pick<Request, 'task' | 'adapter' | 'choice'>;
 
 const describe = (value: unknown): string => (value === null ? 'null' : typeof value);

@@ -37,7 +37,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     words: (name) => (/gate_proj|up_proj/.test(name) ? 'int4' : 'int8'), // as `quantize --precision int4` makes them
     lora: 'float32',
   },
-  'int4, keys and values int8': {
+  "int4, keys, values and attention's output int8": {
     words: (name) => (/[kvo]_proj/.test(name) ? 'int8' : 'int4'), // as with --everywhere
     lora: 'bfloat16',
   },
