@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { blockOf, type Plan } from '../linear/linear-shaders.ts';
 import { planOf } from '../linear/variant-choice.ts';
 import { isIntegers } from '../linear/weight-layouts.ts';
+import { numbered, numberedName } from '../webgpu/numbered.ts';
 import { constant, run } from '../webgpu/run.ts';
 import {
   type AffineMap,
@@ -93,7 +94,7 @@ const each = <T>(
   what: string,
   maps: readonly AffineMap[],
   f: (map: AffineMap, i: number) => T,
-): Record<string, T> => Object.fromEntries(maps.map((map, i) => [`${what}${i}`, f(map, i)]));
+): Record<string, T> => numbered(what, maps.length, (i) => f(maps[i], i));
 
 function variantOf(maps: readonly AffineMap[]): Pick<Variant, 'weights' | 'up'> {
   const weights = wordsOf(maps.map((map) => map.weight)) as readonly Words[];
@@ -104,9 +105,15 @@ function variantOf(maps: readonly AffineMap[]): Pick<Variant, 'weights' | 'up'> 
 
 /** Where each map's lows stand behind a normed row, and how many there are, in fours. */
 function lowsOf(maps: readonly AffineMap[]): Record<string, number> {
-  const lows = maps.map((map) => lowWidth(map) / 4);
-  const before = lows.map((_, i) => lows.slice(0, i).reduce((a, b) => a + b, 0));
-  return { ...each('low', maps, (_, i) => before[i]), ...each('lows', maps, (_, i) => lows[i]) };
+  const fours: Record<string, number> = {};
+  let before = 0;
+  for (const [i, map] of maps.entries()) {
+    const own = lowWidth(map) / 4;
+    fours[numberedName('low', i)] = before;
+    fours[numberedName('lows', i)] = own;
+    before += own;
+  }
+  return fours;
 }
 
 function gridOf(plan: Plan, rows: number, pairs: number): readonly [number, number] {

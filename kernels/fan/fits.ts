@@ -2,6 +2,7 @@ import { isPlain } from '../linear/linear.ts';
 import { chooseWay, possibleHere } from '../linear/variant-choice.ts';
 import { kernelSettings } from '../product-settings.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
+import { limitsOf } from '../webgpu/limits.ts';
 import { type Fan, lowWidths } from './fan.ts';
 import { downs, sameFloats, ups, wordsOf } from './row-words.ts';
 
@@ -28,6 +29,6 @@ export function fits({ maps, rows, outputs }: Fan): boolean {
     wordsOf(maps.map(({ weight }) => weight)) !== null &&
     (terms.length === 0 || (sameFloats(downs(terms)) !== null && sameFloats(ups(terms)) !== null)) &&
     4 * rows * Math.max(D + lowWidths(maps), outputs) <=
-      webgpuBackend().device.limits.maxStorageBufferBindingSize
+      limitsOf(webgpuBackend().device).maxStorageBufferBindingSize
   );
 }

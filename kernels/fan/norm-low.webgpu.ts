@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { webgpuRmsNorm } from '../rms-norm/rms-norm.webgpu.ts';
+import { numbered } from '../webgpu/numbered.ts';
 import { run } from '../webgpu/run.ts';
 import { count, type Element, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { composedNormLow, lowWidths, type NormLowAttrs, type NormLowInputs } from './fan.ts';
@@ -23,8 +24,7 @@ export function webgpuNormLow(inputs: NormLowInputs, attrs: NormLowAttrs): tf.Te
   const low = lowWidths(maps);
   const starts = [0];
   for (const { a } of terms) starts.push(starts[starts.length - 1] + Math.ceil(a.outSize / 4));
-  const each = <T>(what: string, f: (i: number) => T): Record<string, T> =>
-    Object.fromEntries(terms.map((_, i) => [`${what}${i}`, f(i)]));
+  const each = <T>(what: string, f: (i: number) => T) => numbered(what, terms.length, f);
   return run({
     shader: normLowShader({ words: sameFloats(downs(terms)) as FloatWords, terms: terms.length }),
     inputs: { x, weight, ...each('a', (i) => rowsOf(terms[i].a)) },

@@ -1,3 +1,4 @@
+import type { Limits } from '../webgpu/limits.ts';
 import type { MatrixShape, Offers } from '../webgpu/offers.ts';
 import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts';
 import { type HalfInput, halfShader } from './half-shaders.ts';
@@ -25,7 +26,7 @@ const TILES = [64, 32];
 export function matrixPlanOf(
   { subgroups, matrices }: Offers,
   rows: number,
-  limits: Pick<GPUSupportedLimits, 'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupSizeX'>,
+  limits: Pick<Limits, 'maxComputeInvocationsPerWorkgroup' | 'maxComputeWorkgroupSizeX'>,
 ): MatrixPlan | null {
   const shape = matrices.find(({ M, N, K }) => 16 % M === 0 && PART_COLUMNS % N === 0 && DEEP % K === 0);
   if (!shape || !subgroups) return null;

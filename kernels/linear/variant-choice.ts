@@ -1,6 +1,7 @@
 import { type KernelSettings, kernelSettings, type Way } from '../product-settings.ts';
 import { webgpuBackend } from '../webgpu/backend.ts';
 import { isEmulated } from '../webgpu/emulation.ts';
+import { limitsOf } from '../webgpu/limits.ts';
 import { type Offers, offersOf } from '../webgpu/offers.ts';
 import { blockOf, type Plan, SIDE, type Variant } from './linear-shaders.ts';
 import { MATRIX_COLUMNS, type MatrixPlan, matrixPlanOf } from './matrix-tiles.ts';
@@ -48,7 +49,7 @@ export function possibleHere(rows: number, outputs: number, fours = false): Poss
   const { device } = webgpuBackend();
   const offers = offersOf(device);
   const plan = planOf(rows, outputs, fours && !kernelSettings().half); // half precision has tiles only
-  const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, device.limits) : null;
+  const matrixPlan = plan.kind === 'tiles' ? matrixPlanOf(offers, rows, limitsOf(device)) : null;
   return { plan, rows, offers, matrixPlan };
 }
 

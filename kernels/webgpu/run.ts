@@ -4,6 +4,7 @@ import { bufferOf, emptyTensor, type WebGpu, webgpuBackend } from './backend.ts'
 import { BindGroups } from './bind-groups.ts';
 import { Constants } from './constants.ts';
 import { named } from './errors.ts';
+import { type Limits, limitsOf } from './limits.ts';
 import { type Shader, wgslOf } from './shader.ts';
 
 export type Run<I extends string, U extends string, O = readonly number[] | tf.Tensor> = {
@@ -101,9 +102,7 @@ type Compiled = {
 
 type DeviceState = {
   readonly device: GPUDevice;
-  /** Read once: each look into a device's limits is a call into the browser or Dawn. */
-  readonly largestBinding: number;
-  readonly mostWorkgroups: number;
+  readonly limits: Limits;
   readonly compiled: WeakMap<Shader, Compiled>;
   readonly groups: BindGroups;
   readonly constants: Constants;
@@ -117,8 +116,7 @@ function stateOf(device: GPUDevice): DeviceState {
   if (!state) {
     state = {
       device,
-      largestBinding: device.limits.maxStorageBufferBindingSize,
-      mostWorkgroups: device.limits.maxComputeWorkgroupsPerDimension,
+      limits: limitsOf(device),
       compiled: new WeakMap(),
       groups: new BindGroups(),
       constants: new Constants(device),
@@ -155,11 +153,12 @@ function compiledOf({ device, compiled }: DeviceState, shader: Shader): Compiled
 }
 
 function makeGroup(
-  { device, largestBinding }: DeviceState,
+  { device, limits }: DeviceState,
   { name }: Shader,
   { pipeline, names }: Compiled,
   buffers: readonly GPUBuffer[],
 ): GPUBindGroup {
+  const largestBinding = limits.maxStorageBufferBindingSize;
   for (const [i, { size }] of buffers.entries()) {
     if (size <= largestBinding) continue;
     throw new DeviceError(
@@ -206,11 +205,8 @@ export const endPass = (device: GPUDevice, destroyed: readonly GPUBuffer[]): voi
 /** Bind groups that are kept for calls on the same buffers. */
 export const bindGroupsKept = (device: GPUDevice): number => stateOf(device).groups.size;
 
-function checkGrid(
-  { mostWorkgroups }: DeviceState,
-  { name }: Shader,
-  workgroups: Run<string, string>['workgroups'],
-) {
+function checkGrid({ limits }: DeviceState, { name }: Shader, workgroups: Run<string, string>['workgroups']) {
+  const mostWorkgroups = limits.maxComputeWorkgroupsPerDimension;
   const [x, y = 1, z = 1] = workgroups;
   if (x <= mostWorkgroups && y <= mostWorkgroups && z <= mostWorkgroups) return;
   throw new DeviceError(
