@@ -165,6 +165,7 @@ function pythonMs(command: string, T: number, runs: number): number {
 function ortMs(folder: string, T: number, runs: number): number {
   const script = fileURLToPath(new URL('reference/ort-products.mjs', import.meta.url));
   const args = ['--ort', folder, '--tokens', T, '--threads', flags.threads, '--runs', runs].map(String);
+  if (flags.device === 'webgpu') args.push('--provider', 'webgpu'); // on the same adapter
   return JSON.parse(execFileSync(process.execPath, [script, ...args], { encoding: 'utf8' })).ms as number;
 }
 

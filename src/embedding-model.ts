@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { adapterAgain } from './adapters/adapter-again.ts';
 import { AdapterShelf } from './adapters/adapter-shelf.ts';
-import { byInput } from './adapters/by-input.ts';
+import { byInput, canShare } from './adapters/by-input.ts';
 import type { AdapterChoice, PassAdapters, ResolvedChoice } from './adapters/choice.ts';
 import { measureDora, unmeasured } from './adapters/measure-dora.ts';
 import { type Merge, mergeAdapter } from './adapters/merge.ts';
@@ -264,6 +264,11 @@ export class EmbeddingModel {
       const choice = adapters ? this.byInput(adapters, sequences) : adapter;
       return forward(this.view(choice), this.config, sequences, seen, run);
     });
+  }
+
+  /** Whether inputs with these choices can go through the model together (`byInput`). */
+  canShare(choices: readonly AdapterChoice[]): boolean {
+    return this.#merge === null && choices.every((c) => this.#shelf.adaptersOf(c).every(canShare));
   }
 
   /**

@@ -15,7 +15,7 @@ import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from '.
 import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
 import { kindOf, type Request } from './prepare.ts';
 import { preparedBatches } from './prepared-batches.ts';
-import { runBatch } from './run-batch.ts';
+import { runBatch, sharesPasses } from './run-batch.ts';
 import { taskChoices } from './task-choices.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
 import { checkSizes, tasksOf } from './wishes.ts';
@@ -227,7 +227,9 @@ export class EmbedderCore {
     if (this.model.lost) await this.model.restore();
     const tasks = taskChoices(this, inputs.length, options.task, settings);
     const requests: Request[] = inputs.map((input, index) => ({ ...input, index, ...tasks[index] }));
+    const together = sharesPasses(this.device);
     const limits = {
+      together,
       batchSize: settings.batchSize ?? this.device.batchSize,
       tokenBudget: settings.tokenBudget,
     };
@@ -247,6 +249,7 @@ export class EmbedderCore {
             runBatch(this.model, batch, {
               settings,
               returnMultivector: options.returnMultivector ?? false,
+              together,
               signal: options.signal,
             });
           const { kernelVariant } = settings;

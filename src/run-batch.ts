@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Span } from '../kernels/index.ts';
+import type { Adapter } from './adapters/with-adapters.ts';
 import { groupBy } from './batches.ts';
 import type { Settings } from './config.ts';
 import { KEPT_BYTES, trimBufferPool } from './device-webgpu.ts';
@@ -13,12 +14,24 @@ import type { Prepared } from './prepare.ts';
 export type RunBatchOptions = {
   readonly settings: Settings;
   readonly returnMultivector: boolean;
+  /** Inputs with different adapters in one pass, where the adapters allow it. */
+  readonly together: boolean;
   readonly signal?: AbortSignal;
 };
 
 export type Embedded = { readonly embedding: Embedding; readonly details: EmbeddingDetails };
 
-/** Inside a `gpuCall`. One run of the decoder for each adapter, one of the tower for all of them that leave it alone. → in the batch's order */
+/**
+ * Whether one pass for several adapters costs less than a pass for each (bench/mixed.bench.ts). On WebGPU a map with several
+ * terms runs by itself, so there it does not, except where every pass reads all weights anew.
+ */
+export const sharesPasses = (device: { readonly backend: string; readonly residence: string }): boolean =>
+  device.backend !== 'webgpu' || device.residence === 'streamed';
+
+/**
+ * Inside a `gpuCall`. One run of the decoder for all adapters (`together`) or each, one of the tower for all of them that leave it
+ * alone. → in the batch's order
+ */
 export async function runBatch(
   model: EmbeddingModel,
   batch: readonly Prepared[],
@@ -26,10 +39,13 @@ export async function runBatch(
 ): Promise<readonly Embedded[]> {
   const results = new Map<Prepared, Embedded>();
   const ownTower = (p: Prepared) => (model.touchesVision(p.request.choice) ? p.request.adapter : null);
-  for (const alike of groupBy(batch, ownTower)) {
+  for (const unordered of groupBy(batch, ownTower)) {
+    const groups = groupBy(unordered, (p) => p.request.adapter);
+    const alike = groups.flat(); // an adapter's rows lie side by side
+    const together = options.together && model.canShare(groups.map(([p]) => p.request.choice));
     const seen = await seeImages(model, alike, options.signal);
     try {
-      for (const group of groupBy(alike, (p) => p.request.adapter)) {
+      for (const group of together ? [alike] : groups) {
         const own = seen && group.length < alike.length ? takeTokens(seen, alike, group) : seen;
         try {
           const embedded = await embedGroup(model, group, own, options);
@@ -66,21 +82,21 @@ async function seeImages(
   return seen;
 }
 
-/** Inputs of one adapter, packed into one stream. */
+/** Inputs packed into one stream, those of an adapter side by side. */
 async function embedGroup(
   model: EmbeddingModel,
   group: readonly Prepared[],
   seen: tf.Tensor2D | null,
   { settings, returnMultivector, signal }: RunBatchOptions,
 ): Promise<readonly Embedded[]> {
-  const { adapter, choice } = group[0].request;
+  const choices = choicesOf(group);
   const sequences = group.map((p) => ({ ids: p.ids, grids: p.image ? [p.image.grid] : [] }));
-  const hidden = await model.forward(sequences, { seen, adapter: choice, guarded: true, signal });
+  const hidden = await model.forward(sequences, { seen, adapters: choices, guarded: true, signal });
   const size = settings.truncateDim ?? model.config.truncateDim ?? hidden.shape[1];
   let output: tf.Tensor2D;
   try {
     output = returnMultivector
-      ? model.multiVectors(hidden, choice)
+      ? model.multiVectors(hidden, model.byInput(choices, sequences))
       : singleVectors(hidden, packedSpans(group), { size, normalize: settings.normalize });
   } finally {
     hidden.dispose();
@@ -102,7 +118,7 @@ async function embedGroup(
       details: {
         type: p.request.type,
         task: p.request.task,
-        adapter,
+        adapter: p.request.adapter,
         tokens: p.ids.length,
         truncated: p.truncated,
         scale: rows[0].scale,
@@ -110,6 +126,12 @@ async function embedGroup(
       },
     };
   });
+}
+
+/** The adapters of each input. Those of one name are the same objects, however they were asked for. */
+function choicesOf(group: readonly Prepared[]): readonly (readonly Adapter[])[] {
+  const named = new Map(group.map(({ request }) => [request.adapter, request.choice]));
+  return group.map(({ request }) => named.get(request.adapter) as readonly Adapter[]);
 }
 
 /** Where each input's span lies in the packed stream. */

@@ -13,6 +13,9 @@ function wholeParts(adapter: Adapter): string | null {
   return adapter.terms.has(TOKEN_TABLE) ? `changes ${TOKEN_TABLE}` : null;
 }
 
+/** Whether an adapter can be for some inputs of a pass, and not for others. */
+export const canShare = (adapter: Adapter): boolean => wholeParts(adapter) === null;
+
 /**
  * The adapters of a packed stream whose inputs each have their own: every one is for the rows of its inputs. Shares all tensors.
  * choices: adapters of each sequence, whose ids are its rows

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { float32Matrix, type LoraTerm, type Span } from '../../kernels/index.ts';
 import type { AdapterChoice } from '../../src/adapters/choice.ts';
 import type { Linear } from '../../src/layers/linear.ts';
 import { type Mlp, normedMlp, ROWS_AT_ONCE } from '../../src/layers/mlp.ts';
 import { type Adapter, JinaEmbeddings, weigh } from '../../src/platform/node.ts';
 import { expectNoLeak, onEveryBackend } from '../support/backends.ts';
-import { expectTensorClose, gaussian, gaussianTensor } from '../support/close.ts';
+import { expectClose, expectTensorClose, gaussian, gaussianTensor } from '../support/close.ts';
 import { GOLDEN } from '../support/golden.ts';
 
 // Inputs of several adapters in one pass.
@@ -91,6 +91,33 @@ onEveryBackend((backend) => {
       );
       norm.weight.dispose();
     });
+  });
+
+  test('encode runs an adapter that replaces parts by itself, and merged weights refuse another adapter', async () => {
+    using jina = await JinaEmbeddings.load(GOLDEN, { device: backend, residence: 'float32' });
+    const { model } = jina;
+    const [name, second] = model.adapters.keys();
+    const weight = tf.fill([model.config.decoder.hiddenSize], 1.5) as tf.Tensor1D;
+    model.addAdapter({
+      ...model.adapter(name),
+      name: 'other',
+      norms: new Map([['model.norm', { place: 'model.norm', weight }]]),
+      dispose: () => weight.dispose(),
+    });
+    const texts = ['one', 'two', 'three'];
+    const tasks = [name, 'other', name];
+    const forward = vi.spyOn(model, 'forward');
+    const together = await jina.encodeText(texts, { task: tasks });
+    expect(forward).toHaveBeenCalledTimes(2);
+    forward.mockRestore();
+    for (const [i, text] of texts.entries()) {
+      const alone = await jina.encodeText(text, { task: tasks[i] });
+      expectClose(together[i], alone, { relativeToMax: 2e-6, what: text });
+    }
+    await model.mergeAdapter(name);
+    await expect(jina.encodeText(texts, { task: [name, second, name] })).rejects.toThrow(
+      `adapter "${name}" is merged into the weights`,
+    );
   });
 
   test('an MLP of more rows than go at once keeps each term on its rows', async () => {
