@@ -23,8 +23,12 @@ export type PlaceOptions = {
   readonly signal?: AbortSignal;
 };
 
+export type MergeOptions = { readonly onNotice?: (text: string) => void };
+
 /** Where the weights came from: reads them again when the GPU that held them is gone. */
 export type WeightSource = {
+  /** What they were quantised to before; null for weights as they were trained. */
+  readonly quantized: string | null;
   /** Starts the device again, and loads. */
   reload(): Promise<{ readonly params: ModelParams; dispose(): void }>;
   close(): void;
@@ -183,8 +187,9 @@ export class EmbeddingModel {
   /**
    * Adds an adapter to the weights themselves: its task then costs nothing extra, and no other can run until
    * `unmergeAdapter`. For float32 weights. Every map is compared with what it gave before; see `adapters/merge.ts`.
+   * `onNotice` is told where the weights had been quantised (default: `console.warn`).
    */
-  mergeAdapter(name: string): Promise<void> {
+  mergeAdapter(name: string, { onNotice = console.warn }: MergeOptions = {}): Promise<void> {
     return this.#alone('mergeAdapter', async () => {
       if (this.#merge !== null) {
         throw new InputError(`adapter "${this.merged}" is merged already; call unmergeAdapter() first`);
@@ -192,6 +197,13 @@ export class EmbeddingModel {
       const adapter = this.adapter(name);
       if (!this.isEnabled(name)) throw new InputError(`adapter "${name}" is disabled; enable it first`);
       this.#merge = await mergeAdapter(this.params, adapter);
+      const quantized = this.#source?.quantized;
+      if (quantized) {
+        onNotice(
+          `adapter "${name}" is merged into weights that had been quantised to ${quantized}: what that rounded away stays away; ` +
+            'merge into the checkpoint that they were made from where it counts',
+        );
+      }
     });
   }
 

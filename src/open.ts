@@ -103,6 +103,7 @@ export async function openEmbedder(
       },
     });
     const model = new EmbeddingModel(modelConfig, params, dispose, {
+      quantized: checkpoint.recipe?.precision ?? null,
       reload: async () => {
         await start();
         const files = streamed ? checkpoint : await openCheckpoint(tree);

@@ -340,6 +340,10 @@ test('an adapter merges into quantised weights that were widened, and is refused
   );
   using wide = await load(made.int8, 'float32');
   const before = await wide.encodeText('hello', { task: 'code' });
-  await wide.model.mergeAdapter('code');
+  const notices: string[] = [];
+  await wide.model.mergeAdapter('code', { onNotice: (text) => notices.push(text) });
+  expect(notices).toEqual([
+    expect.stringContaining('adapter "code" is merged into weights that had been quantised to int8'),
+  ]);
   expect(cosine(await wide.encodeText('hello', { task: 'code' }), before)).toBeGreaterThan(0.99999);
 });
