@@ -8,16 +8,20 @@ import { MATRYOSHKA } from './geometry.ts';
 import { prototypeLoss } from './prototypes.ts';
 import type { Batch } from './sampler.ts';
 
-/** What all weights learn from: a text and a picture of each emoji find its prototype among all, and each other in the batch. */
+/**
+ * What all weights learn from: a text and a picture of each emoji find its prototype among all, and each other in the batch, at every
+ * Matryoshka size, which have these weights.
+ */
 export function lesson(
   batch: Batch,
   tokenizer: TextTokenizer,
   vectors: tf.Variable<tf.Rank.R2>,
   temperature: number,
+  weights?: readonly number[],
 ): TrainBatch {
   const { first, twins, emoji } = batch;
-  const sought = prototypeLoss(vectors, { own: emoji, also: [first.also, twins] }, temperature);
-  const met = infoNce({ temperature, sizes: MATRYOSHKA, answers: first.names });
+  const sought = prototypeLoss(vectors, { own: emoji, also: [first.also, twins] }, temperature, weights);
+  const met = infoNce({ temperature, sizes: MATRYOSHKA, weights, answers: first.names });
   const [texts, , pictures] = sidesOf(batch, tokenizer);
   return {
     sides: [texts, pictures],

@@ -14,10 +14,18 @@ import {
   textToImage,
   textToText,
 } from './evaluation-sets.ts';
-import { adapterTable, findings, type LabelScores, tables } from './evaluation-tables.ts';
+import {
+  adapterTable,
+  findings,
+  type LabelScores,
+  type Measured,
+  type Scored,
+  tables,
+} from './evaluation-tables.ts';
 import { IMAGE_SIZE, MATRYOSHKA, TASKS } from './geometry.ts';
 import { MAJOR_LOCALES } from './locales.ts';
 import { MATERIAL_FOLDER, readMaterial } from './material.ts';
+import { pairedGain, type QueryScore } from './paired-gain.ts';
 import { recallAt, vectorSource } from './recall.ts';
 import { LABELS } from './taught-labels.ts';
 
@@ -69,20 +77,24 @@ async function evaluate(): Promise<void> {
       some(set, Math.ceil(Number(MAJOR_LOCALES.includes(set.locale) ? values.major : values.minor) * scale)),
     );
   const score = async (sets: readonly RetrievalSet[], task: string | null) => {
-    const scored = [];
+    const scored: Scored[] = [];
+    const byQuery: QueryScore[] = [];
     for (const set of sets) {
       const documents = await vectorsOf(set.documents, task, 'passage');
       const queries = await vectorsOf(set.queries, task, 'query');
-      const scores = recallAt(queries, documents, set.relevant, MATRYOSHKA);
-      scored.push({ locale: set.locale, family: set.family, queries: queries.length, ...scores });
+      const { recall, cosines, means } = recallAt(queries, documents, set.relevant, MATRYOSHKA);
+      const { locale, family } = set;
+      scored.push({ locale, family, queries: queries.length, recall, cosines });
+      byQuery.push(...means.map((score, q) => ({ cluster: set.queries[q].emoji, score })));
     }
-    return scored;
+    return { scored, byQuery };
   };
 
   const first = adapters.includes('retrieval') ? 'retrieval' : null;
   const majors = (sets: readonly RetrievalSet[]) => sets.filter((s) => MAJOR_LOCALES.includes(s.locale));
   const seen = textToImage(corpus, part, 'seen');
-  const byAdapter = [];
+  const byAdapter: Measured['byAdapter'][number][] = [];
+  let withNone: readonly QueryScore[] | null = null;
   for (const task of adapters) {
     const run = { encode: encodeItems, adapters: [task], sizes: [MATRYOSHKA.at(-1)!] };
     const items = (list: readonly LabelledProbe[]) => list.map((p) => labelledItem(p, drawings, IMAGE_SIZE));
@@ -97,17 +109,19 @@ async function evaluate(): Promise<void> {
         labels.push({ from, label, items: test.length, accuracy, knnAccuracy, vMeasure });
       }
     }
-    byAdapter.push({ adapter: task, retrieval: await score(limited(majors(seen), 0.25), task), labels });
+    const { scored, byQuery } = await score(limited(majors(seen), 0.25), task);
+    withNone ??= byQuery; // none comes first
+    byAdapter.push({ adapter: task, retrieval: scored, gain: pairedGain(withNone, byQuery), labels });
   }
   if (values['adapters-only']) {
     bar.stop();
     return terminal.print(values.json ? `${JSON.stringify(byAdapter)}\n` : adapterTable(byAdapter));
   }
   const retrieval = {
-    textToImageSeen: await score(limited(seen), first),
-    textToImageUnseen: await score(limited(textToImage(corpus, part, 'unseen')), first),
-    imageToText: await score(limited(majors(imageToText(corpus, part)), 0.25), first),
-    textToText: await score(limited(majors(textToText(corpus, part))), first),
+    textToImageSeen: (await score(limited(seen), first)).scored,
+    textToImageUnseen: (await score(limited(textToImage(corpus, part, 'unseen')), first)).scored,
+    imageToText: (await score(limited(majors(imageToText(corpus, part)), 0.25), first)).scored,
+    textToText: (await score(limited(majors(textToText(corpus, part))), first)).scored,
   };
   bar.stop();
   const found = findings({

@@ -1,6 +1,7 @@
 import type { LabelSource } from './evaluation-sets.ts';
 import { MATRYOSHKA } from './geometry.ts';
 import { MAJOR_LOCALES } from './locales.ts';
+import type { Gain } from './paired-gain.ts';
 import type { Cosines, Recall } from './recall.ts';
 import type { Label } from './taught-labels.ts';
 
@@ -34,6 +35,8 @@ export type Measured = {
   readonly byAdapter: readonly {
     readonly adapter: string | null;
     readonly retrieval: readonly Scored[];
+    /** Over no adapter, on the mean of its recalls. */
+    readonly gain: Gain;
     readonly labels: readonly LabelScores[];
   }[];
 };
@@ -131,10 +134,15 @@ export function adapterTable(rows: Measured['byAdapter']): string {
   return [
     'Adapters on text → picture, 30 major languages:\n',
     table(
-      ['adapter', 'mean', 'recall at 1 / 5 / 10'],
-      rows.map(({ adapter, retrieval }) => {
+      ['adapter', 'mean', 'recall at 1 / 5 / 10', 'gain over none, 95 % interval'],
+      rows.map(({ adapter, retrieval, gain }) => {
         const { r1, r5, r10 } = meanRecall(retrieval);
-        return [adapter ?? 'none', `**${percent((r1 + r5 + r10) / 3)}**`, recall({ r1, r5, r10 })];
+        return [
+          adapter ?? 'none',
+          `**${percent((r1 + r5 + r10) / 3)}**`,
+          recall({ r1, r5, r10 }),
+          adapter === null ? '' : `${percent(gain.mean)} ± ${percent(gain.half)}`,
+        ];
       }),
     ),
     'On classification, accuracy of a logistic regression / of 5 nearest neighbours:\n',

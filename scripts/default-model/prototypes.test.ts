@@ -29,6 +29,11 @@ onEveryBackend(() => {
     };
     const mean = (row: number, own: number) =>
       MATRYOSHKA.reduce((sum, size) => sum + term(size, row, own), 0) / MATRYOSHKA.length;
+    const weighted = prototypeLoss(vectors, { own: Int32Array.of(3, 1) }, temperature, [3, 0, 0, 0, 1]);
+    expect(await scalarOf(weighted.compute([side(x)]))).toBeCloseTo(
+      (3 * (term(10, 0, 3) + term(10, 1, 1)) + term(160, 0, 3) + term(160, 1, 1)) / 8,
+      4,
+    );
     const loss = (...own: number[]) =>
       scalarOf(prototypeLoss(vectors, { own: Int32Array.from(own) }, temperature).compute([side(x)]));
     expect(await loss(3, 1)).toBeCloseTo((mean(0, 3) + mean(1, 1)) / 2, 4);

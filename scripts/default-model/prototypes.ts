@@ -23,16 +23,16 @@ export type Targets = {
   readonly also?: readonly (readonly (readonly number[])[])[];
 };
 
-/**
- * −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size.
- */
+/** −log softmax of the own prototype among all, for every side of a batch, at every Matryoshka size, which have these weights. */
 export function prototypeLoss(
   vectors: tf.Variable<tf.Rank.R2>,
   { own, also }: Targets,
   temperature: number,
+  weights: readonly number[] = MATRYOSHKA.map(() => 1),
 ): Loss {
   const [B, N] = [own.length, vectors.shape[0]];
   const hidden = also?.map((lists) => hiddenOf(lists, N));
+  const total = weights.reduce((sum, w) => sum + w);
   return {
     name: 'prototypes',
     multi: false,
@@ -40,16 +40,16 @@ export function prototypeLoss(
       tf.tidy(() => {
         const truth = tf.cast(tf.oneHot(tf.tensor1d(own, 'int32'), N), 'float32') as tf.Tensor2D; // [B, N]
         const masks = hidden?.map((values) => tf.tensor2d(values, [B, N]));
-        const terms = MATRYOSHKA.flatMap((size) => {
+        const terms = MATRYOSHKA.flatMap((size, k) => {
           const targets = unit(vectors, size);
           return sides.map((side: Side, s) => {
             const cosines = tf.matMul(unit(side.pooled, size), targets, false, true); //          [B, N]
             const logits: tf.Tensor2D = tf.div(cosines, temperature);
             const open = masks ? tf.add(logits, masks[s]) : logits;
-            return tf.neg(tf.div(tf.sum(tf.mul(tf.logSoftmax(open), truth)), B));
+            return tf.mul(tf.neg(tf.sum(tf.mul(tf.logSoftmax(open), truth))), weights[k] / B);
           });
         });
-        return tf.div(tf.addN(terms), terms.length) as tf.Scalar;
+        return tf.div(tf.addN(terms), total * sides.length) as tf.Scalar;
       }),
   };
 }

@@ -7,8 +7,9 @@ const documents = Array.from({ length: 12 }, (_, i) => axis(i));
 test('recall: the place of the best relevant document among the others', () => {
   // Document k has a cosine that falls with k: the relevant one is the first, the sixth, the eleventh.
   const query = Float32Array.from({ length: 12 }, (_, i) => 12 - i);
-  const { recall } = recallAt([query, query, query], documents, [[0], [5], [10]], [12]);
+  const { recall, means } = recallAt([query, query, query], documents, [[0], [5], [10]], [12]);
   expect(recall[0]).toEqual({ r1: 1 / 3, r5: 1 / 3, r10: 2 / 3 });
+  expect(means).toEqual([1, 1 / 3, 0]);
 });
 
 test('a size sees only the first values', () => {

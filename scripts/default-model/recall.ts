@@ -44,16 +44,20 @@ export type Recall = { readonly r1: number; readonly r5: number; readonly r10: n
 /** Mean cosine of queries with a relevant document of theirs, and with those that are not. */
 export type Cosines = { readonly matching: number; readonly other: number };
 
-/** Share of queries with a relevant document among the first 1, 5 and 10, at every size; cosines at the last. */
+/**
+ * Share of queries with a relevant document among the first 1, 5 and 10, at every size; cosines at the last, as are `means`: the mean
+ * of the three for each query by itself.
+ */
 export function recallAt(
   queries: readonly Float32Array[],
   documents: readonly Float32Array[],
   relevant: RetrievalSet['relevant'],
   sizes: readonly number[],
-): { readonly recall: readonly Recall[]; readonly cosines: Cosines } {
+): { readonly recall: readonly Recall[]; readonly cosines: Cosines; readonly means: readonly number[] } {
   const norms = documents.map((d) => normsAt(d, sizes));
   const last = sizes.length - 1;
   const found = sizes.map(() => [0, 0, 0]);
+  const means = queries.map(() => 0);
   const sums = { matching: 0, other: 0 };
   const counts = { matching: 0, other: 0 };
   queries.forEach((query, q) => {
@@ -72,7 +76,9 @@ export function recallAt(
         if (c[s] > best && !wanted.has(j)) before++;
       });
       [1, 5, 10].forEach((k, i) => {
-        if (before < k) found[s][i]++;
+        if (before >= k) return;
+        found[s][i]++;
+        if (s === last) means[q] += 1 / 3;
       });
     });
   });
@@ -82,6 +88,7 @@ export function recallAt(
   });
   return {
     recall,
+    means,
     cosines: { matching: sums.matching / counts.matching, other: sums.other / counts.other },
   };
 }
