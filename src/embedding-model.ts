@@ -190,21 +190,22 @@ export class EmbeddingModel {
    * `onNotice` is told where the weights had been quantised (default: `console.warn`).
    */
   mergeAdapter(name: string, { onNotice = console.warn }: MergeOptions = {}): Promise<void> {
-    return this.#alone('mergeAdapter', async () => {
+    const merged = this.#alone('mergeAdapter', async () => {
       if (this.#merge !== null) {
         throw new InputError(`adapter "${this.merged}" is merged already; call unmergeAdapter() first`);
       }
       const adapter = this.adapter(name);
       if (!this.isEnabled(name)) throw new InputError(`adapter "${name}" is disabled; enable it first`);
       this.#merge = await mergeAdapter(this.params, adapter);
-      const quantized = this.#source?.quantized;
-      if (quantized) {
-        onNotice(
-          `adapter "${name}" is merged into weights that had been quantised to ${quantized}: what that rounded away stays away; ` +
-            'merge into the checkpoint that they were made from where it counts',
-        );
-      }
     });
+    const quantized = this.#source?.quantized;
+    if (!quantized) return merged;
+    return merged.then(() =>
+      onNotice(
+        `adapter "${name}" is merged into weights that had been quantised to ${quantized}: what that rounded away stays away; ` +
+          'merge into the checkpoint that they were made from where it counts',
+      ),
+    );
   }
 
   /**
@@ -278,9 +279,9 @@ export class EmbeddingModel {
     });
   }
 
-  /** Whether inputs with these choices can go through the model together (`byInput`). */
-  canShare(choices: readonly AdapterChoice[]): boolean {
-    return this.#merge === null && choices.every((c) => this.#shelf.adaptersOf(c).every(canShare));
+  /** Whether inputs with this choice can go through the decoder together with others (`byInput`). */
+  canShare(choice: AdapterChoice): boolean {
+    return this.#merge === null && this.#shelf.adaptersOf(choice).every(canShare);
   }
 
   /**

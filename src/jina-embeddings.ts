@@ -15,7 +15,7 @@ import type { EmbeddingDetails, EmbeddingOf, EncodeOptions, MixedInput } from '.
 import { type Embedding, type Metric, similarityMatrix, similarityOf } from './output/similarity.ts';
 import { kindOf, type Request } from './prepare.ts';
 import { preparedBatches } from './prepared-batches.ts';
-import { runBatch, sharesPasses } from './run-batch.ts';
+import { passOf, runBatch, sharesPasses } from './run-batch.ts';
 import { taskChoices } from './task-choices.ts';
 import type { TextTokenizer } from './text/tokenizer.ts';
 import { checkSizes, tasksOf } from './wishes.ts';
@@ -51,7 +51,7 @@ export type LoadAdapterSource = {
 
 /**
  * The high-level API: texts and images in, vectors out. Order is kept; a single item gives a single embedding, a list a
- * list; nothing is padded, and a result never depends on what else is in the call.
+ * list; nothing is padded, and a result does not depend, but for its last bits, on what else is in the call.
  */
 export class EmbedderCore {
   readonly model: EmbeddingModel;
@@ -229,7 +229,7 @@ export class EmbedderCore {
     const requests: Request[] = inputs.map((input, index) => ({ ...input, index, ...tasks[index] }));
     const together = sharesPasses(this.device);
     const limits = {
-      together,
+      passOf: passOf(this.model, together),
       batchSize: settings.batchSize ?? this.device.batchSize,
       tokenBudget: settings.tokenBudget,
     };

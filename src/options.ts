@@ -25,7 +25,7 @@ export type EncodeOptions = {
   readonly truncateDim?: number | null;
   /** One vector a token instead of one an input. Default false. */
   readonly returnMultivector?: boolean;
-  /** Inputs that run together. Default: the device's policy. Never changes a result. */
+  /** Inputs that run together. Default: the device's policy. Never changes a result, but for its last bits. */
   readonly batchSize?: number;
   /** Tokens that run together. Default 16384. */
   readonly tokenBudget?: number;

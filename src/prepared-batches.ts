@@ -7,21 +7,18 @@ import type { TextTokenizer } from './text/tokenizer.ts';
 
 type Readers = { readonly tokenizer: TextTokenizer; readonly images: ImageProcessor };
 
-/**
- * Texts grouped by length, and, unless they share passes, by adapter; then images in their order (their pixels are read one batch
- * at a time).
- */
+/** Texts that may share a pass grouped by length, then images in their order (their pixels are read one batch at a time). */
 export async function* preparedBatches(
   { tokenizer, images }: Readers,
   requests: readonly Request[],
   settings: Settings,
   options: EncodeOptions,
-  { together, ...limits }: BatchLimits & { readonly together: boolean },
+  { passOf, ...limits }: BatchLimits & { readonly passOf: (prepared: Prepared) => unknown },
 ): AsyncGenerator<readonly Prepared[]> {
   const texts = requests
     .filter((r) => r.type === 'text')
     .map((r) => prepareText(r, tokenizer, settings, options));
-  for (const group of together ? [texts] : groupBy(texts, (t) => t.request.adapter)) {
+  for (const group of groupBy(texts, passOf)) {
     const lengths = group.map((t) => t.ids.length);
     for (const batch of planBatches(lengths, limits)) yield batch.map((i) => group[i]);
   }

@@ -23,10 +23,18 @@ export type Embedded = { readonly embedding: Embedding; readonly details: Embedd
 
 /**
  * Whether one pass for several adapters costs less than a pass for each (bench/mixed.bench.ts). On WebGPU a map with several
- * terms runs by itself, so there it does not, except where every pass reads all weights anew.
+ * terms runs by itself, so but for a few tokens it does not there, unless every pass reads all weights anew.
  */
 export const sharesPasses = (device: { readonly backend: string; readonly residence: string }): boolean =>
   device.backend !== 'webgpu' || device.residence === 'streamed';
+
+const SHARED = Symbol('shared');
+
+/** What inputs must have in common to go through the decoder in one pass: an adapter, or adapters that can be for some rows. */
+export const passOf =
+  (model: EmbeddingModel, together: boolean) =>
+  ({ request }: Prepared): symbol | string | null =>
+    together && model.canShare(request.choice) ? SHARED : request.adapter;
 
 /**
  * Inside a `gpuCall`. One run of the decoder for all adapters (`together`) or each, one of the tower for all of them that leave it
@@ -38,14 +46,13 @@ export async function runBatch(
   options: RunBatchOptions,
 ): Promise<readonly Embedded[]> {
   const results = new Map<Prepared, Embedded>();
-  const ownTower = (p: Prepared) => (model.touchesVision(p.request.choice) ? p.request.adapter : null);
-  for (const unordered of groupBy(batch, ownTower)) {
-    const groups = groupBy(unordered, (p) => p.request.adapter);
-    const alike = groups.flat(); // an adapter's rows lie side by side
-    const together = options.together && model.canShare(groups.map(([p]) => p.request.choice));
+  const ownTower = ({ image, request }: Prepared) =>
+    image && model.touchesVision(request.choice) ? request.adapter : null;
+  const ordered = groupBy(batch, (p) => p.request.adapter).flat(); // an adapter's rows lie side by side
+  for (const alike of groupBy(ordered, ownTower)) {
     const seen = await seeImages(model, alike, options.signal);
     try {
-      for (const group of together ? [alike] : groups) {
+      for (const group of groupBy(alike, passOf(model, options.together))) {
         const own = seen && group.length < alike.length ? takeTokens(seen, alike, group) : seen;
         try {
           const embedded = await embedGroup(model, group, own, options);
@@ -70,12 +77,13 @@ async function seeImages(
   signal?: AbortSignal,
 ): Promise<tf.Tensor2D | null> {
   const images = batch.flatMap((p) => p.image ?? []);
-  if (images.length === 0) return null;
+  const first = batch.find((p) => p.image);
+  if (!first) return null;
   const pixels = {
     pixelValues: concatFloats(images.map((i) => i.pixelValues)),
     grids: images.map((i) => i.grid),
   };
-  const { choice } = batch[0].request;
+  const { choice } = first.request;
   const adapter = model.touchesVision(choice) ? choice : [];
   const seen = await model.see(pixels, { adapter, guarded: true, signal });
   trimBufferPool(KEPT_BYTES); // the decoder has other sizes: the tower's buffers would lie beside its own

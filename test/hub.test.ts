@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readdir, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -369,24 +369,34 @@ describe('side by side', () => {
   });
 
   test('a lock of a process that has died is taken over, one of a living one is waited for', async () => {
-    const path = join(cacheDir, 'a.lock');
+    const path = join(cacheDir, 'a.node.lock');
     const dead = JSON.stringify({ host: hostname(), pid: 2 ** 22 + 1 });
     const living = JSON.stringify({ host: hostname(), pid: process.pid });
     await writeFile(path, dead);
     await writeFile(`${path}.1234abcd`, dead); // killed while it put a lock aside
-    await writeFile(join(cacheDir, 'b.lock'), living);
+    await writeFile(join(cacheDir, 'b.node.lock'), living);
+    await writeFile(join(cacheDir, 'a.lock'), ''); // Python's flock, held or not
+    await utimes(join(cacheDir, 'a.lock'), 1, 1);
     let ran = 0;
     const work = async () => {
       ran++;
     };
     await withLock(path, { isDone: async () => false }, work);
-    expect((await readdir(cacheDir)).filter((name) => name.includes('.lock'))).toEqual(['b.lock']);
+    const locks = (await readdir(cacheDir)).filter((name) => name.includes('.lock'));
+    expect(locks.sort()).toEqual(['a.lock', 'b.node.lock']);
+    await writeFile(path, living);
+    const waiting = withLock(path, { isDone: async () => false }, work);
+    await pause(50);
+    expect(ran).toBe(1);
+    await writeFile(path, dead); // it dies while another waits
+    await waiting;
+    expect(ran).toBe(2);
     await writeFile(path, JSON.stringify({ host: 'elsewhere', pid: 1 }));
     await withLock(path, { isDone: async () => true }, work);
-    expect(ran).toBe(1);
+    expect(ran).toBe(2);
     const signal = AbortSignal.timeout(100);
     await expect(withLock(path, { signal, isDone: async () => false }, work)).rejects.toThrow(/timeout/);
-    expect(ran).toBe(1);
+    expect(ran).toBe(2);
   });
 });
 

@@ -35,7 +35,7 @@ export function quantizeCommand(signal: AbortSignal): Command {
     )
     .option(
       '--everywhere',
-      'int4 for 97 % of all their weights, not only where it costs little: smaller, and less exact',
+      'int4 for 93 % of all their weights, not only where it costs little: smaller, and less exact',
     )
     .option(
       '--calibrate <file.jsonl>',

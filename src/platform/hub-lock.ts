@@ -47,9 +47,9 @@ const take = (path: string, mine: string): Promise<boolean> =>
     },
   );
 
-/** What processes that were killed left in a folder of locks: their own, and those that they were about to remove. */
+/** What processes that were killed left in a folder of locks: their own, and those that they were about to remove. Not Python's. */
 async function removeDead(folder: string): Promise<void> {
-  const left = (await readdir(folder)).filter((name) => /\.lock(\.|$)/.test(name));
+  const left = (await readdir(folder)).filter((name) => /\.node\.lock(\.[0-9a-f]{8})*$/.test(name));
   await Promise.all(left.map((name) => removeIfDead(join(folder, name))));
 }
 

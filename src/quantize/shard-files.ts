@@ -46,7 +46,7 @@ export class ShardFiles {
         }
       }
     } catch (error) {
-      await made.close();
+      await made.close().catch(() => {}); // the first error tells more
       throw error;
     }
     return made;
@@ -77,8 +77,10 @@ export class ShardFiles {
     return [...this.#shards.map(({ path }) => path), ...(await this.#writeIndex())];
   }
 
+  /** Closes every file, whatever becomes of the others. */
   async close(): Promise<void> {
-    for (const file of this.#files) await file.close();
+    const closed = await Promise.allSettled(this.#files.map((file) => file.close()));
+    for (const one of closed) if (one.status === 'rejected') throw one.reason;
   }
 
   #placeOf(tensor: PlannedTensor): Place {

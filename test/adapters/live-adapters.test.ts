@@ -98,7 +98,9 @@ onEveryBackend((backend) => {
       expect(passes).toBe(backend === 'webgpu' ? 6 : 2);
       for (const [i, task] of tasks.entries()) {
         const [alone] = await jina.encode([inputs[i]], { task });
-        close(together[i], alone, `input ${i}`);
+        // Products of TensorFlow round by the number of rows.
+        if (backend === 'tensorflow') close(together[i], alone, `input ${i}`);
+        else expect(together[i]).toEqual(alone);
       }
       expect(together.map((e) => jina.detailsOf(e)?.adapter)).toEqual([
         'code',

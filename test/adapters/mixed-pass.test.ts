@@ -104,18 +104,18 @@ onEveryBackend((backend) => {
       norms: new Map([['model.norm', { place: 'model.norm', weight }]]),
       dispose: () => weight.dispose(),
     });
-    const texts = ['one', 'two', 'three'];
-    const tasks = [name, 'other', name];
+    const texts = ['one', 'two', 'three', 'four'];
+    const tasks = [name, 'other', name, 'other'];
     const forward = vi.spyOn(model, 'forward');
-    const together = await jina.encodeText(texts, { task: tasks });
-    expect(forward).toHaveBeenCalledTimes(2);
+    const together = await jina.encodeText(texts, { task: tasks, batchSize: 2 });
+    expect(forward).toHaveBeenCalledTimes(2); // its inputs still share batches
     forward.mockRestore();
     for (const [i, text] of texts.entries()) {
       const alone = await jina.encodeText(text, { task: tasks[i] });
       expectClose(together[i], alone, { relativeToMax: 2e-6, what: text });
     }
     await model.mergeAdapter(name);
-    await expect(jina.encodeText(texts, { task: [name, second, name] })).rejects.toThrow(
+    await expect(jina.encodeText(texts, { task: [name, second, name, second] })).rejects.toThrow(
       `adapter "${name}" is merged into the weights`,
     );
   });
