@@ -27,10 +27,15 @@ export type LabelScores = {
 
 export type Measured = {
   readonly part: string;
+  /** Locales of the best-covered languages. */
+  readonly covered: readonly string[];
   readonly engine: string;
   readonly seconds: number;
   readonly retrieval: Readonly<
-    Record<'textToImageSeen' | 'textToImageUnseen' | 'imageToText' | 'textToText', readonly Scored[]>
+    Record<
+      'textToImageSeen' | 'textToImageUnseen' | 'keywordToImage' | 'imageToText' | 'textToText',
+      readonly Scored[]
+    >
   >;
   readonly byAdapter: readonly {
     readonly adapter: string | null;
@@ -57,13 +62,18 @@ const isMajor = (s: Scored) => MAJOR_LOCALES.includes(s.locale);
 /** The measured values, and the means that are reported of them. */
 export function findings(measured: Measured) {
   const { textToImageSeen: seen } = measured.retrieval;
+  const all = Object.entries(measured.retrieval);
+  const majors = all.map(([what, sets]) => [what, sets.filter(isMajor)] as const);
   const full = meanRecall(seen.filter(isMajor)).r10;
+  const coveredOf = (sets: readonly Scored[]) => sets.filter((s) => measured.covered.includes(s.locale));
   const families = [...new Set(seen.map((s) => s.family))].sort();
   return {
     ...measured,
-    summary: Object.entries(measured.retrieval).map(([what, sets]) => ({
+    summary: all.map(([what, sets]) => ({
       what,
       languages: sets.length,
+      // Null where they were not all asked.
+      covered: coveredOf(sets).length === measured.covered.length ? meanRecall(coveredOf(sets)) : null,
       major: meanRecall(sets.filter(isMajor)),
       all: meanRecall(sets),
       cosines: {
@@ -74,11 +84,16 @@ export function findings(measured: Measured) {
     families: families.map((family) => {
       const own = seen.filter((s) => s.family === family);
       const sizes = MATRYOSHKA.map((_, i) => meanRecall(own, i).r10);
-      return { family, languages: own.length, recall: meanRecall(own), sizes };
+      const kinds = all.map(([what, sets]) => {
+        const asked = sets.filter((s) => s.family === family);
+        return { what, recall: asked.length > 0 ? meanRecall(asked) : null };
+      });
+      return { family, languages: own.length, recall: meanRecall(own), sizes, kinds };
     }),
     sizes: MATRYOSHKA.map((size, i) => {
       const recall = meanRecall(seen.filter(isMajor), i);
-      return { size, recall, kept: recall.r10 / full };
+      const kinds = majors.map(([what, sets]) => ({ what, recall: meanRecall(sets, i) }));
+      return { size, recall, kept: recall.r10 / full, kinds };
     }).reverse(),
   };
 }
@@ -86,6 +101,7 @@ export function findings(measured: Measured) {
 const TITLES: Readonly<Record<string, string>> = {
   textToImageSeen: 'text → picture, name seen in training',
   textToImageUnseen: 'text → picture, name held out',
+  keywordToImage: 'text → picture, keyword held out',
   imageToText: 'picture → text',
   textToText: 'held-out name → English name',
 };
@@ -95,15 +111,29 @@ const recall = ({ r1, r5, r10 }: Recall) => [r1, r5, r10].map(percent).join(' / 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
   `${[head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`;
 
+const OTHERS = Object.keys(TITLES).filter((what) => what !== 'textToImageSeen');
+const tens = (kinds: readonly { readonly what: string; readonly recall: Recall | null }[]) =>
+  OTHERS.map((what) => kinds.find((k) => k.what === what)?.recall).map((found) =>
+    found ? percent(found.r10) : '',
+  );
+
 /** As Markdown. */
 export function tables(found: ReturnType<typeof findings>): string {
   return [
     `Part \`${found.part}\`, pictures in the unseen style. Recall at 1 / 5 / 10 in percent, languages counting alike.\n`,
     table(
-      ['', 'languages', '30 major', 'all', 'mean cosine of matching pairs / of others (30 major)'],
+      [
+        '',
+        'languages',
+        '30 best covered',
+        '30 major',
+        'all',
+        'mean cosine of matching pairs / of others (30 major)',
+      ],
       found.summary.map((s) => [
         TITLES[s.what],
         `${s.languages}`,
+        s.covered ? recall(s.covered) : '',
         recall(s.major),
         recall(s.all),
         `${s.cosines.matching.toFixed(3)} / ${s.cosines.other.toFixed(3)}`,
@@ -113,9 +143,15 @@ export function tables(found: ReturnType<typeof findings>): string {
       ['family', 'locales', 'text → picture, names seen', ...MATRYOSHKA.map((size) => `at 10, size ${size}`)],
       found.families.map((f) => [f.family, `${f.languages}`, recall(f.recall), ...f.sizes.map(percent)]),
     ),
+    'The other kinds by family, recall at 10, where one of its languages was asked:\n',
     table(
-      ['size', 'text → picture, 30 major languages', 'of full recall at 10'],
-      found.sizes.map((s) => [`${s.size}`, recall(s.recall), `${percent(s.kept)} %`]),
+      ['family', ...OTHERS.map((what) => TITLES[what])],
+      found.families.map((f) => [f.family, ...tens(f.kinds)]),
+    ),
+    '30 major languages by size, the other kinds at 10:\n',
+    table(
+      ['size', TITLES.textToImageSeen, 'of full recall at 10', ...OTHERS.map((what) => TITLES[what])],
+      found.sizes.map((s) => [`${s.size}`, recall(s.recall), `${percent(s.kept)} %`, ...tens(s.kinds)]),
     ),
     adapterTable(found.byAdapter),
     `${found.engine}; ${found.seconds.toFixed(0)} s\n`,

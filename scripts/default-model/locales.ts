@@ -1,4 +1,5 @@
 import type { LocaleTexts } from './emoji.ts';
+import { languageOf } from './splits.ts';
 
 // biome-ignore format: a table
 /** Languages with a full table that most people who try the model read. They share MAJOR_SHARE of all texts. */
@@ -7,6 +8,20 @@ export const MAJOR_LOCALES: readonly string[] = [
   'id', 'de', 'ja', 'te', 'tr', 'ta', 'ko', 'vi', 'it', 'th',
   'pl', 'uk', 'nl', 'fa', 'ro', 'sv', 'el', 'cs', 'he', 'fi',
 ];
+
+/** The languages with most emoji named, and of those the ones with most keywords, by their best locale. */
+export function bestCovered(locales: readonly LocaleTexts[], count = 30): readonly string[] {
+  const covered = locales
+    .map(({ locale, names, keywords }) => ({
+      locale,
+      named: names.filter((n) => n !== null).length,
+      keywords: keywords.reduce((sum, k) => sum + k.length, 0),
+    }))
+    .sort((a, b) => b.named - a.named || b.keywords - a.keywords);
+  const best = new Map<string, string>();
+  for (const { locale } of covered) if (!best.has(languageOf(locale))) best.set(languageOf(locale), locale);
+  return [...best.values()].slice(0, count);
+}
 
 const MAJOR_SHARE = 0.6;
 const ENGLISH_SHARE = 0.1; // of all texts, inside the share of the major ones

@@ -23,7 +23,7 @@ const USAGE = `node --import tsx scripts/default-model/train.ts [options]
 
 Trains all weights of the default model from scratch, on what prepare.ts made. Stopped (Ctrl-C), it goes on where it was.
 
-  --updates N       of the whole run (default: 3000); the rate falls to zero at the last
+  --updates N       of the whole run (default: 6940); the rate falls to zero at the last
   --batch N         emoji of an update, each with a text and a picture (default: 384)
   --rate X          peak learning rate (default: 0.001)
   --from N          update at which the rate begins anew, from a run that had ended there (default: 0)
@@ -39,7 +39,7 @@ const SAVE_EVERY_MS = 120_000;
 async function train(): Promise<void> {
   const { values } = parseArgs({
     options: {
-      updates: { type: 'string', default: '3000' },
+      updates: { type: 'string', default: '6940' },
       batch: { type: 'string', default: '384' },
       rate: { type: 'string', default: '0.001' },
       from: { type: 'string', default: '0' },
