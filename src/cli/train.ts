@@ -242,7 +242,8 @@ async function run(
       : trainAdapter(model.model, data, { ...how, allWeights: false }));
   } finally {
     progress.stop();
-    if (dropped > 0) terminal.warn(`left out: ${count(dropped)} batches whose pairs all had one score`);
+    if (dropped > 0)
+      terminal.warn(`left out: ${count(dropped)} of the batches, whose pairs all had one score`);
   }
 }
 

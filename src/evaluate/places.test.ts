@@ -15,6 +15,12 @@ test('a few lines are named, the others counted', () => {
   expect(placesOf(at('a.jsonl', ...lines.slice(0, 8)))).toBe('a.jsonl:1, 2, 3, 4, 5, 6, 7, 8');
 });
 
+test('a place that is no line of a file is named as it is', () => {
+  const named = [1, 12].map((i) => ({ where: `pair ${i}` }));
+  expect(placesOf([...named, ...at('a', 3)])).toBe('pair 1, pair 12, a:3');
+  expect(filesFirst(named)).toBe('');
+});
+
 test('what has no place adds nothing to a message', () => {
   expect([placesFirst([{}]), filesFirst([{}]), filesFirst([])]).toEqual(['', '', '']);
   expect(placesFirst([{}, ...at('a', 3)])).toBe('a:3: ');

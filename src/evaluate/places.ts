@@ -1,6 +1,6 @@
 import { InputError, SourceError } from '../errors.ts';
 
-/** What came from a file may say where it stands, as `pairs.jsonl:17`. */
+/** What came from a file may say where it stands, as `pairs.jsonl:17`, or be named in another way, as `pair 17`. */
 export type Placed = { readonly where?: string };
 
 const SHOWN = 8;
@@ -11,7 +11,7 @@ export function placesOf(records: readonly Placed[]): string {
   let before = '';
   const shown = places.slice(0, SHOWN).map((where) => {
     const file = fileOf(where);
-    const word = file === before ? where.slice(file.length + 1) : where;
+    const word = file !== '' && file === before ? where.slice(file.length + 1) : where;
     before = file;
     return word;
   });
@@ -27,7 +27,7 @@ export function placesFirst(records: readonly Placed[]): string {
 
 /** The beginning of a message about all of these records: their files, or nothing where none is known. */
 export function filesFirst(records: readonly Placed[]): string {
-  const files = [...new Set(records.flatMap(({ where }) => (where ? fileOf(where) : [])))];
+  const files = [...new Set(records.map(({ where = '' }) => fileOf(where)))].filter((file) => file !== '');
   return files.length > 0 ? `${files.join(', ')}: ` : '';
 }
 
@@ -38,4 +38,5 @@ export function errorAt(where: string, error: unknown): unknown {
   return error;
 }
 
-const fileOf = (where: string): string => where.slice(0, where.lastIndexOf(':'));
+/** Empty where a place has no line. */
+const fileOf = (where: string): string => /^(.+):\d+$/.exec(where)?.[1] ?? '';

@@ -95,6 +95,10 @@ beforeAll(async () => {
     file('one-class.jsonl'),
     jsonl(PAIRS.map(({ anchor, positive }) => ({ a: anchor, b: positive, score: 1 }))),
   );
+  await writeFile(
+    file('one-odd.jsonl'),
+    jsonl(PAIRS.map(({ anchor, positive }, i) => ({ a: anchor, b: positive, score: i === 2 ? 1 : 0 }))),
+  );
   await writeFile(file('lost.jsonl'), jsonl([...PAIRS, { anchor: 'x', positive: { image: 'gone.png' } }]));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -130,6 +134,15 @@ describe('a run', () => {
     const { code, err } = await train(data, 'other', '--epochs', '4', ...more);
     expect({ code, err }).toEqual({ code: 0, err: '' });
   });
+});
+
+test('batches whose pairs all have one score by chance are left out, and counted', async () => {
+  const { code, err } = await train('one-odd.jsonl', 'odd', '--batch-size', '2', '--epochs', '2');
+  expect(code).toBe(0);
+  expect(err).toMatch(/left out: \d+ of the batches, whose pairs all had one score/);
+  const steps = await logOf('odd');
+  expect(steps).toHaveLength(6);
+  expect(steps.every(({ loss }) => loss > 0)).toBe(true);
 });
 
 describe('what is trained', () => {
