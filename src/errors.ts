@@ -3,6 +3,8 @@
 /** The caller's input or option is wrong: change the call. */
 export class InputError extends Error {
   override readonly name: string = 'InputError';
+  /** The place in the caller's list of the input that is wrong, counted from 0, where it is about one of several. */
+  declare input?: number;
 }
 
 /** Files do not hold what they should: mend or change the checkpoint. */
@@ -23,4 +25,6 @@ export class DeviceLostError extends DeviceError {
 /** A file or server could not be reached or broke off: try again, or look at the path. */
 export class SourceError extends Error {
   override readonly name: string = 'SourceError';
+  /** The place in the caller's list of the input that was not there, counted from 0, where it is about one of several. */
+  declare input?: number;
 }

@@ -1,5 +1,6 @@
 import { type BatchLimits, groupBy, planBatches } from './batches.ts';
 import type { Settings } from './config.ts';
+import { InputError, SourceError } from './errors.ts';
 import type { ImageProcessor } from './image/image-processor.ts';
 import type { EncodeOptions } from './options.ts';
 import { type Prepared, prepareImage, prepareText, type Request } from './prepare.ts';
@@ -26,7 +27,10 @@ export async function* preparedBatches(
   let tokens = 0;
   for (const request of requests) {
     if (request.type !== 'image') continue;
-    const next = await prepareImage(request, tokenizer, images, settings, options.signal);
+    const next = await prepareImage(request, tokenizer, images, settings, options.signal).catch((error) => {
+      if (error instanceof InputError || error instanceof SourceError) error.input = request.index;
+      throw error;
+    });
     const full = batch.length >= limits.batchSize || tokens + next.ids.length > limits.tokenBudget;
     if (batch.length > 0 && full) {
       yield batch;

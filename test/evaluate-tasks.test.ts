@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { InputError } from '../src/errors.ts';
+import { InputError, SourceError } from '../src/errors.ts';
 import { evaluateClassification } from '../src/evaluate/classification.ts';
 import { evaluateClustering } from '../src/evaluate/clustering.ts';
 import { parseCsv } from '../src/evaluate/csv.ts';
@@ -239,6 +239,43 @@ describe('the other tasks', () => {
     expect(calls).toEqual([]);
   });
 
+  test('what cannot be evaluated is told with its file before anything is embedded', async () => {
+    const { encode, calls } = spelled();
+    const run = { encode, adapters: [null], sizes: [3] };
+    const placed = (label: string, line: number, file = 'f.jsonl') => ({
+      item: text('1 0 0'),
+      label,
+      where: `${file}:${line}`,
+    });
+    const pair = (score: number, line: number) => ({
+      a: text('1 0 0'),
+      b: text('0 1 0'),
+      score,
+      where: `f.csv:${line}`,
+    });
+    const [x, y] = [placed('x', 1), placed('y', 2)];
+    const test = [x, placed('v', 5, 't.jsonl'), placed('w', 6, 't.jsonl'), placed('v', 7, 't.jsonl')];
+    const told: readonly (readonly [Promise<unknown>, string])[] = [
+      [evaluateSimilarity([pair(1, 2)], run), 'f.csv:2: a correlation needs two pairs or more, there are 1'],
+      [evaluateSimilarity([pair(4, 2), pair(4, 3)], run), 'f.csv: all 2 pairs have the score 4'],
+      [
+        evaluateClassification({ train: [x, x, x], test }, run),
+        'f.jsonl: all 3 training items have the label "x"',
+      ],
+      [
+        evaluateClassification({ train: [x, y], test }, run),
+        'could not be predicted: "v" (t.jsonl:5), "w" (t.jsonl:6); add',
+      ],
+      [evaluateClustering([x, x], run), 'f.jsonl: all 2 items have the label "x"'],
+      [evaluateClustering([x, y], run, { clusters: 3 }), 'f.jsonl: cannot form 3 clusters of 2 items'],
+    ];
+    for (const [attempt, message] of told) {
+      await expect(attempt).rejects.toThrow(InputError);
+      await expect(attempt).rejects.toThrow(message);
+    }
+    expect(calls).toEqual([]);
+  });
+
   test('too many clusters are refused before anything is embedded', async () => {
     const { encode, calls } = spelled();
     const run = { encode, adapters: [null], sizes: [3] };
@@ -246,6 +283,33 @@ describe('the other tasks', () => {
     await expect(evaluateClustering([], run)).rejects.toThrow('0 clusters of 0 items');
     expect(calls).toEqual([]);
   });
+});
+
+test('an image that is missing or broken is told with its file and line', async () => {
+  using model = await JinaEmbeddings.load(GOLDEN, { device: 'wasm' });
+  const run = { encode: encodeWith(model), adapters: [null], sizes: [16] };
+  const items = ['a text', { image: `${GOLDEN}images/small.png` }, { image: 'gone.png' }].map((item, i) => ({
+    item: typeof item === 'string' ? text(item) : item,
+    label: `${i % 2}`,
+    where: `f.jsonl:${2 * i + 1}`,
+  }));
+  const missing = evaluateClustering(items, run);
+  await expect(missing).rejects.toThrow(SourceError);
+  await expect(missing).rejects.toThrow(/^f\.jsonl:5: \S*gone\.png: there is no such file/);
+  const broken = items.with(2, { ...items[2], item: { image: `${GOLDEN}config.json` } });
+  await expect(evaluateClassification({ train: broken, test: items.slice(0, 1) }, run)).rejects.toThrow(
+    /^f\.jsonl:5: \S*config\.json/,
+  );
+  const pairs = items.map(({ item, where }, i) => ({ a: text('a'), b: item, score: i, where }));
+  await expect(evaluateSimilarity(pairs, run)).rejects.toThrow(/^f\.jsonl:5: /);
+  const documents = items.map((item, i) => ({ ...item, id: `d${i}` }));
+  const data = {
+    queries: [{ id: 'q', item: text('a') }],
+    documents: () => documents,
+    documentCount: 3,
+    judgments: new Map([['q', new Map([['d0', 1]])]]),
+  };
+  await expect(evaluateRetrieval(data, run)).rejects.toThrow(/^f\.jsonl:5: /);
 });
 
 test('on a real checkpoint a size is what truncateDim gives, and none is the backbone', async () => {
@@ -281,10 +345,12 @@ describe('data files', () => {
     ).toEqual({
       id: '1',
       item: { text: 'A title and text' },
+      where: 'f.jsonl:3',
     });
     expect(parseIdentified(at('{"_id":7,"title":"","text":" as it is "}'), same)).toEqual({
       id: '7',
       item: { text: ' as it is ' },
+      where: 'f.jsonl:3',
     });
     expect(parseIdentified(at('{"_id":"i","image":"a.png"}'), (p) => `/folder/${p}`).item).toEqual({
       image: '/folder/a.png',
@@ -295,14 +361,19 @@ describe('data files', () => {
   });
 
   test('labels and pairs', () => {
-    expect(parseLabelled(at('{"text":"t","label":3}'), same)).toEqual({ item: text('t'), label: '3' });
+    expect(parseLabelled(at('{"text":"t","label":3}'), same)).toEqual({
+      item: text('t'),
+      label: '3',
+      where: 'f.jsonl:3',
+    });
     expect(parsePair(at('{"a":"x","b":{"image":"p"},"score":0.5}'), same)).toEqual({
       a: text('x'),
       b: { image: 'p' },
       score: 0.5,
+      where: 'f.jsonl:3',
     });
     expect(parsePairsCsv('id,Score,b,a\n1,2.5,"say ""hi"", you","two\nlines"\n', 'f.csv')).toEqual([
-      { a: text('two\nlines'), b: text('say "hi", you'), score: 2.5 },
+      { a: text('two\nlines'), b: text('say "hi", you'), score: 2.5, where: 'f.csv:2' },
     ]);
   });
 

@@ -79,7 +79,8 @@ const retrieval = (signal: AbortSignal): Command =>
 const similarity = (signal: AbortSignal): Command =>
   evaluation('similarity', signal, async ([file], { prompt }, session) => {
     const pairs = await readPairs(file, session.signal);
-    const { evaluateSimilarity } = await import('../evaluate/similarity.ts');
+    const { checkPairs, evaluateSimilarity } = await import('../evaluate/similarity.ts');
+    checkPairs(pairs);
     return (run) => evaluateSimilarity(pairs, run, { promptName: prompt });
   })
     .description("correlation of the cosine with people's scores of pairs")
@@ -106,7 +107,8 @@ const clustering = (signal: AbortSignal): Command =>
   evaluation('clustering', signal, async ([file], options, session) => {
     const { prompt, clusters, seed, restarts } = options;
     const items = await readLabelled(file, session.signal);
-    const { evaluateClustering } = await import('../evaluate/clustering.ts');
+    const { checkClustering, evaluateClustering } = await import('../evaluate/clustering.ts');
+    checkClustering(items, clusters);
     return (run) => evaluateClustering(items, run, { promptName: prompt, clusters, seed, restarts });
   })
     .description('k-means, compared with labels: V-measure, homogeneity, completeness')

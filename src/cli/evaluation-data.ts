@@ -27,7 +27,7 @@ export async function readCollection(
   const documents = () => readRecords(corpus, parseIdentified, signal);
   const ids = new Set<string>();
   for await (const { id } of documents()) unique(ids, id, corpus);
-  if (ids.size === 0) throw new InputError(`${corpus}: no documents; expected one JSON object a line`);
+  if (ids.size === 0) throw nothingIn(corpus, 'documents');
   const queries: Identified[] = [];
   const queryIds = new Set<string>();
   const queryFile = join(folder, 'queries.jsonl');
@@ -40,6 +40,7 @@ export async function readCollection(
     const judgment = parseJudged(line);
     if (judgment) judged.push({ ...judgment, where: line.where });
   }
+  if (queries.length === 0) throw nothingIn(queryFile, 'queries');
   const known = { queries: queryIds, documents: ids };
   const judgments = collectJudgments(judged, known, { missingDocuments: allowMissing });
   return { queries, judgments, documents, documentCount: ids.size };
@@ -47,12 +48,19 @@ export async function readCollection(
 
 /** JSON Lines, or a table whose name ends in .csv. */
 export async function readPairs(path: string, signal: AbortSignal): Promise<readonly ScoredPair[]> {
-  if (/\.csv$/i.test(path)) return parsePairsCsv(await readText(path, signal), path);
-  return collect(readRecords(path, parsePair, signal));
+  const table = /\.csv$/i.test(path);
+  const pairs = table
+    ? parsePairsCsv(await readText(path, signal), path)
+    : await collect(readRecords(path, parsePair, signal));
+  if (pairs.length === 0) throw nothingIn(path, 'pairs', table ? 'one a line below the names' : undefined);
+  return pairs;
 }
 
-export const readLabelled = (path: string, signal: AbortSignal): Promise<readonly Labelled[]> =>
-  collect(readRecords(path, parseLabelled, signal));
+export async function readLabelled(path: string, signal: AbortSignal): Promise<readonly Labelled[]> {
+  const items = await collect(readRecords(path, parseLabelled, signal));
+  if (items.length === 0) throw nothingIn(path, 'items');
+  return items;
+}
 
 /** Paths of images are seen from the file that names them. */
 async function* readRecords<T>(
@@ -75,3 +83,6 @@ function unique(ids: Set<string>, id: string, file: string): void {
   if (ids.has(id)) throw new InputError(`${file}: id ${JSON.stringify(id)} occurs twice; ids must differ`);
   ids.add(id);
 }
+
+const nothingIn = (file: string, what: string, expected = 'one JSON object a line'): InputError =>
+  new InputError(`${file}: no ${what}; expected ${expected}`);

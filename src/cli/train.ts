@@ -208,6 +208,7 @@ async function run(
   const { anchorPrompt, positivePrompt, weightDecay, clip, dim, multivector, ...rest } = options;
   const data = exampleSource(model, examples, { anchorPrompt, positivePrompt, signal });
   let shown: TrainReport | null = null;
+  let dropped = 0;
   const progress = await terminal.progress('training', (done, total) => {
     const loss = shown ? `, loss ${shown.loss.toFixed(4)}` : '';
     return `${count(done)} of ${count(total)} updates${loss}`;
@@ -228,6 +229,7 @@ async function run(
       },
       onStep: async (report) => {
         shown = report;
+        dropped += report.dropped;
         const now = performance.now();
         const { update, epoch, loss, norm, rate } = report;
         await folder.log({ update, epoch, loss, norm, rate, seconds: (now - before) / 1000 });
@@ -240,6 +242,8 @@ async function run(
       : trainAdapter(model.model, data, { ...how, allWeights: false }));
   } finally {
     progress.stop();
+    if (dropped > 0)
+      terminal.warn(`left out: ${count(dropped)} of the batches, whose pairs all had one score`);
   }
 }
 

@@ -1,12 +1,20 @@
 import type { Settings } from '../config.ts';
 import { InputError } from '../errors.ts';
-import { type EvaluationRun, embedVectors, type Item, type Report, type Score, startRun } from './encoder.ts';
+import {
+  type EvaluationRun,
+  embedVectors,
+  type PlacedItem,
+  type Report,
+  type Score,
+  startRun,
+} from './encoder.ts';
 import { accuracy, macroF1 } from './label-metrics.ts';
 import { fitLogistic, predictLogistic } from './logistic-regression.ts';
 import { atSize } from './matryoshka.ts';
 import { predictNearest } from './nearest-neighbours.ts';
+import { filesFirst } from './places.ts';
 
-export type Labelled = { readonly item: Item; readonly label: string };
+export type Labelled = PlacedItem & { readonly label: string };
 
 export type ClassificationOptions = {
   readonly promptName?: Settings['promptName'];
@@ -31,12 +39,7 @@ export async function evaluateClassification(
   const [known, truth] = [train.map((t) => t.label), test.map((t) => t.label)];
   const scores: Score[] = [];
   for (const task of run.adapters) {
-    const embed = (set: readonly Labelled[]) =>
-      embedVectors(
-        run,
-        set.map(({ item }) => item),
-        { task, promptName },
-      );
+    const embed = (set: readonly Labelled[]) => embedVectors(run, set, { task, promptName });
     const [learnt, asked] = [await embed(train), await embed(test)];
     for (const size of run.sizes) {
       const cut = (vectors: readonly Float32Array[]) => vectors.map((v) => atSize(v, size));
@@ -61,16 +64,25 @@ export async function evaluateClassification(
   return { task: 'classification', multivector: false, counts, scores };
 }
 
-/** @throws InputError for an empty side, and for labels that only the test items have */
+/** @throws InputError for an empty side, training items of one label, and labels that only the test items have */
 export function checkLabels(train: readonly Labelled[], test: readonly Labelled[]): void {
   if (train.length === 0 || test.length === 0)
     throw new InputError(
       `classification needs items to learn from and items to be asked about; there are ${train.length} and ${test.length}`,
     );
   const known = new Set(train.map((t) => t.label));
-  const strange = [...new Set(test.map((t) => t.label))].filter((label) => !known.has(label));
+  if (known.size < 2)
+    throw new InputError(
+      `${filesFirst(train)}all ${train.length} training items have the label ${JSON.stringify(train[0].label)}; ` +
+        'classification needs two labels or more to tell apart',
+    );
+  const places = new Map<string, string | undefined>();
+  for (const { label, where } of test) if (!known.has(label) && !places.has(label)) places.set(label, where);
+  const strange = [...places];
   if (strange.length === 0) return;
-  const named = strange.slice(0, 5).map((label) => JSON.stringify(label));
+  const named = strange
+    .slice(0, 5)
+    .map(([label, where]) => `${JSON.stringify(label)}${where === undefined ? '' : ` (${where})`}`);
   throw new InputError(
     `${strange.length} labels of the test items never occur in training and could not be predicted: ` +
       `${named.join(', ')}${strange.length > 5 ? ', …' : ''}; add training items for them, or leave those test items out`,

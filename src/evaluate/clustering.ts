@@ -1,9 +1,11 @@
 import type { Settings } from '../config.ts';
+import { InputError } from '../errors.ts';
 import type { Labelled } from './classification.ts';
 import { type EvaluationRun, embedVectors, type Report, type Score, startRun } from './encoder.ts';
 import { checkClusters, kMeans } from './k-means.ts';
 import { clusterAgreement } from './label-metrics.ts';
 import { atSize } from './matryoshka.ts';
+import { filesFirst } from './places.ts';
 
 export type ClusteringOptions = {
   readonly promptName?: Settings['promptName'];
@@ -24,12 +26,11 @@ export async function evaluateClustering(
   const labels = items.map(({ label }) => label);
   const kinds = new Set(labels).size;
   const k = clusters ?? kinds;
-  checkClusters(k, items.length);
+  checkClustering(items, clusters);
   const run = startRun(options, items.length);
   const scores: Score[] = [];
   for (const task of run.adapters) {
-    const all = items.map(({ item }) => item);
-    const vectors = await embedVectors(run, all, { task, promptName });
+    const vectors = await embedVectors(run, items, { task, promptName });
     for (const size of run.sizes) {
       const cut = vectors.map((v) => atSize(v, size));
       const { assignment } = await kMeans(cut, { k, seed, restarts, turn: run.turn });
@@ -38,4 +39,15 @@ export async function evaluateClustering(
   }
   const counts = { items: items.length, labels: kinds, clusters: k, seed, restarts };
   return { task: 'clustering', multivector: false, counts, scores };
+}
+
+/** @throws InputError for more clusters than items, and for items of one label: every clustering agrees with it as well */
+export function checkClustering(items: readonly Labelled[], clusters?: number): void {
+  const kinds = new Set(items.map(({ label }) => label)).size;
+  checkClusters(clusters ?? kinds, items.length, filesFirst(items));
+  if (kinds > 1) return;
+  throw new InputError(
+    `${filesFirst(items)}all ${items.length} items have the label ${JSON.stringify(items[0].label)}; ` +
+      'clusters are compared with labels, of which there must be two or more',
+  );
 }

@@ -1,13 +1,17 @@
 import type { Settings } from '../config.ts';
-import { InputError } from '../errors.ts';
+import { InputError, SourceError } from '../errors.ts';
 import type { ImageInput } from '../image/rgb-image.ts';
 import type { EmbedderCore } from '../jina-embeddings.ts';
 import type { OnProgress } from '../options.ts';
 import type { Embedding } from '../output/similarity.ts';
+import { errorAt, type Placed } from './places.ts';
 import { takeTurns } from './turns.ts';
 
 /** Something to embed. */
 export type Item = { readonly text: string } | { readonly image: ImageInput };
+
+/** Something to embed of a data set. */
+export type PlacedItem = Placed & { readonly item: Item };
 
 export type EncodeWish = {
   /** Adapter by task; null is the backbone alone. */
@@ -64,9 +68,9 @@ export const encodeWith =
 export type Started = EvaluationRun & {
   readonly sizes: readonly number[];
   readonly turn: () => Promise<void> | undefined;
-  /** Embeds and counts. */
+  /** Embeds and counts. What is wrong with an item is told with its place. */
   embed(
-    items: readonly Item[],
+    placed: readonly PlacedItem[],
     wish: Omit<EncodeWish, 'signal' | 'onProgress'>,
   ): Promise<readonly Embedding[]>;
 };
@@ -84,14 +88,18 @@ export function startRun(run: EvaluationRun, itemsOfAnAdapter: number): Started 
     ...run,
     sizes,
     turn: takeTurns(run.signal),
-    async embed(items, wish) {
-      const embeddings = await run.encode(items, {
-        ...wish,
-        signal: run.signal,
-        onProgress: (part) => run.onProgress?.(done + part, total),
-      });
-      done += items.length;
-      return embeddings;
+    async embed(placed, wish) {
+      const items = placed.map(({ item }) => item);
+      const onProgress = (part: number) => run.onProgress?.(done + part, total);
+      try {
+        const embeddings = await run.encode(items, { ...wish, signal: run.signal, onProgress });
+        done += items.length;
+        return embeddings;
+      } catch (error) {
+        const about = error instanceof InputError || error instanceof SourceError ? error.input : undefined;
+        const where = about === undefined ? undefined : placed[about]?.where;
+        throw where === undefined ? error : errorAt(where, error);
+      }
     },
   };
 }
@@ -99,6 +107,6 @@ export function startRun(run: EvaluationRun, itemsOfAnAdapter: number): Started 
 /** Full-size single vectors of all items. */
 export const embedVectors = async (
   run: Started,
-  items: readonly Item[],
+  placed: readonly PlacedItem[],
   wish: Omit<EncodeWish, 'signal' | 'onProgress' | 'multivector'>,
-): Promise<readonly Float32Array[]> => (await run.embed(items, wish)) as readonly Float32Array[];
+): Promise<readonly Float32Array[]> => (await run.embed(placed, wish)) as readonly Float32Array[];

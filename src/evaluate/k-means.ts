@@ -45,11 +45,11 @@ export async function kMeans(vectors: readonly Float32Array[], options: KMeansOp
   return best as Clusters;
 }
 
-/** @throws InputError when so many clusters cannot be formed of so many items */
-export function checkClusters(k: number, items: number): void {
+/** @param of what an error begins with: the file of the items. @throws InputError for more clusters than items, or none */
+export function checkClusters(k: number, items: number, of = ''): void {
   if (k >= 1 && k <= items) return;
   throw new InputError(
-    `cannot form ${k} clusters of ${items} items; give more items, or ask for fewer clusters`,
+    `${of}cannot form ${k} clusters of ${items} items; give more items, or ask for fewer clusters`,
   );
 }
 

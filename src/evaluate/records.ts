@@ -19,7 +19,7 @@ export function parseIdentified({ line, where }: Line, image: ImagePath): Identi
   const id = record._id ?? record.id;
   if ((typeof id !== 'string' && typeof id !== 'number') || id === '')
     throw wrong(where, line, 'no "_id"; every line needs one, a string or a number');
-  return { id: String(id), item: itemOf(record, line, where, image) };
+  return { id: String(id), item: itemOf(record, line, where, image), where };
 }
 
 /** `{"text" or "image": …, "label": …}`. Labels that are numbers or booleans are their words. */
@@ -28,7 +28,7 @@ export function parseLabelled({ line, where }: Line, image: ImagePath): Labelled
   const { label } = record;
   if (label === undefined || label === null || label === '' || typeof label === 'object')
     throw wrong(where, line, 'no "label"; every line needs one, a string or a number');
-  return { item: itemOf(record, line, where, image), label: String(label) };
+  return { item: itemOf(record, line, where, image), label: String(label), where };
 }
 
 /** `{"a": …, "b": …, "score": …}`; a and b are texts, or `{"text": …}` or `{"image": path}`. */
@@ -40,7 +40,7 @@ export function parsePair({ line, where }: Line, image: ImagePath): ScoredPair {
     if (isRecord(value)) return itemOf(value, line, where, image);
     throw wrong(where, line, `no "${name}"; a pair has a and b, each a text, {"text": …} or {"image": …}`);
   };
-  return { a: side('a'), b: side('b'), score: scoreOf(record.score, line, where) };
+  return { a: side('a'), b: side('b'), score: scoreOf(record.score, line, where), where };
 }
 
 /** Pairs of texts from a CSV file whose first line names its columns, among them a, b and score. */
@@ -64,7 +64,7 @@ export function parsePairsCsv(text: string, name: string): readonly ScoredPair[]
       );
     const word = fields[score].trim();
     const value = word === '' ? undefined : Number(word);
-    return { a: { text: fields[a] }, b: { text: fields[b] }, score: scoreOf(value, word, where) };
+    return { a: { text: fields[a] }, b: { text: fields[b] }, score: scoreOf(value, word, where), where };
   });
 }
 

@@ -1,12 +1,13 @@
 import { InputError } from '../errors.ts';
 import { type Embedding, similarityOf } from '../output/similarity.ts';
 import { BestDocuments } from './best-documents.ts';
-import type { EvaluationRun, Item, Report, Score, Started } from './encoder.ts';
+import type { EvaluationRun, PlacedItem, Report, Score, Started } from './encoder.ts';
 import { startRun } from './encoder.ts';
 import { cosinesAt, type Measured, measured } from './matryoshka.ts';
+import { filesFirst } from './places.ts';
 import { type Judgments, rankingMetrics, relevantCount } from './ranking-metrics.ts';
 
-export type Identified = { readonly id: string; readonly item: Item };
+export type Identified = PlacedItem & { readonly id: string };
 
 /** A collection in the sense of BEIR: what is searched with, what is searched, and what should be found. */
 export type RetrievalData = {
@@ -44,14 +45,13 @@ export async function evaluateRetrieval(
   const queries = judged.filter(({ id }) => relevantCount(data.judgments.get(id) as Judgments) > 0);
   if (queries.length === 0)
     throw new InputError(
-      `no query to evaluate: of ${data.queries.length} queries ${judged.length} have judgments, and none of those a relevant document (a score above 0)`,
+      `${filesFirst(data.queries)}no query to evaluate: of ${data.queries.length} queries ${judged.length} have judgments, and none of those a relevant document (a score above 0)`,
     );
   if (data.documentCount === 0) throw new InputError('no documents to search: the corpus is empty');
   const run = startRun(options, queries.length + data.documentCount);
   const scores: Score[] = [];
   for (const task of run.adapters) {
-    const wanted = queries.map(({ item }) => item);
-    const embedded = await run.embed(wanted, { task, promptName: 'query', multivector });
+    const embedded = await run.embed(queries, { task, promptName: 'query', multivector });
     const found = multivector
       ? await rankByMaxSim(data, queries, embedded, { run, task, depth })
       : await rankByCosine(data, queries, embedded, { run, task, depth });
@@ -125,8 +125,7 @@ async function* embedDocuments(
 ): AsyncGenerator<{ readonly id: string; readonly embedding: Embedding }> {
   let group: Identified[] = [];
   const embedded = async () => {
-    const items = group.map(({ item }) => item);
-    const embeddings = await run.embed(items, { task, promptName: 'passage', multivector });
+    const embeddings = await run.embed(group, { task, promptName: 'passage', multivector });
     return group.map(({ id }, i) => ({ id, embedding: embeddings[i] }));
   };
   const oneByOne = async function* () {

@@ -1,13 +1,15 @@
 import { InputError } from '../errors.ts';
+import type { Placed } from '../evaluate/places.ts';
 import type { TrainBatch } from './gradients.ts';
 import { coSent } from './losses/co-sent.ts';
 import { infoNce } from './losses/info-nce.ts';
 import type { Views } from './losses/side.ts';
 import { triplet } from './losses/triplet.ts';
+import { type Lesson, nothingToLearn } from './nothing-to-learn.ts';
 import type { TrainInput } from './train-input.ts';
 
 /** A pair that belongs together, perhaps with documents that do not, or with a score of how much it does. */
-export type Example = {
+export type Example = Placed & {
   readonly anchor: TrainInput;
   readonly positive: TrainInput;
   readonly negatives?: readonly TrainInput[];
@@ -18,6 +20,8 @@ export type Example = {
 export type ExampleSource = {
   readonly length: number;
   at(index: number): Example | Promise<Example> | undefined;
+  /** What is known of every example before it is read, so that data without a lesson is told before the run. */
+  readonly records?: readonly Lesson[];
 };
 
 export type LossKind = 'infoNce' | 'coSent' | 'triplet';
@@ -31,10 +35,19 @@ export type LossChoice = Views & {
   readonly margin?: number;
 };
 
-/** Examples → the sides and the loss of one batch. @throws InputError for examples that do not fit the loss */
+/** The loss of examples where none is chosen: CoSENT where all have scores, else InfoNCE. */
+export const lossOf = (examples: readonly Lesson[], { loss }: Pick<LossChoice, 'loss'>): LossKind =>
+  loss ?? (examples.every(({ score }) => typeof score === 'number') ? 'coSent' : 'infoNce');
+
+/**
+ * Examples → the sides and the loss of one batch.
+ * @throws InputError for examples that do not fit the loss, or from which it cannot learn (one pair, equal scores)
+ */
 export function batchOf(examples: readonly Example[], choice: LossChoice = {}): TrainBatch {
   const scored = examples.filter((e) => e.score !== undefined).length;
-  const kind = choice.loss ?? (scored === examples.length ? 'coSent' : 'infoNce');
+  const kind = lossOf(examples, choice);
+  const idle = nothingToLearn(examples, kind);
+  if (idle !== null) throw new InputError(idle);
   const anchors = examples.map((e) => e.anchor);
   const positives = examples.map((e) => e.positive);
   if (kind === 'coSent') {

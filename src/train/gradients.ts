@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { embed } from '../../kernels/index.ts';
+import type { Placed } from '../evaluate/places.ts';
 import { see } from '../model.ts';
 import type { ModelConfig } from '../model-config.ts';
 import type { RunBlock } from './block-runner.ts';
@@ -15,6 +16,8 @@ export type TrainBatch = {
   readonly loss: Loss;
   /** Of this batch in a step of several. Default 1. */
   readonly weight?: number;
+  /** Where its examples stand, for errors. */
+  readonly from?: readonly Placed[];
 };
 
 /** A loss, and its gradients by variable name. A variable that the loss does not reach has none. Owned by the caller. */

@@ -1,5 +1,5 @@
-import { InputError, SourceError } from '../errors.ts';
 import type { Item } from '../evaluate/encoder.ts';
+import { errorAt } from '../evaluate/places.ts';
 import type { EmbedderCore } from '../jina-embeddings.ts';
 import { prepareImage, prepareText } from '../prepare.ts';
 import type { PromptName } from '../text/prompts.ts';
@@ -53,16 +53,15 @@ export function exampleSource(
         positive: await prepare(positive, other),
         negatives: await Promise.all(negatives.map((n) => prepare(n, other))),
         ...(score === null ? {} : { score }),
+        where,
       };
     } catch (cause) {
-      for (const Kind of [InputError, SourceError]) {
-        if (cause instanceof Kind) throw new Kind(`${where}: ${cause.message}`, { cause });
-      }
-      throw cause;
+      throw errorAt(where, cause);
     }
   };
   return {
     length: records.length,
+    records,
     at: (index) => (records[index] ? exampleOf(records[index]) : undefined),
   };
 }

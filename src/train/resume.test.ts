@@ -9,6 +9,7 @@ type LoraRun = TrainOptions & { readonly allWeights?: false };
 const pairs: readonly Example[] = Array.from({ length: 7 }, (_, i) => ({
   anchor: tinyText(2 + (i % 3)),
   positive: i % 3 === 0 ? tinyPicture() : tinyText(4),
+  where: `pairs.jsonl:${i + 1}`,
 }));
 const options: LoraRun = {
   rank: 2,
@@ -88,7 +89,10 @@ test('a loss that is not finite stops the run and keeps the last good state', as
   };
   const broken = pairs.map((pair, i) => (i === 6 ? { ...pair, anchor: { ...picture, image } } : pair));
   const { error, states, losses } = await run({}, broken);
-  expect(error?.message).toMatch(/the loss is NaN/);
+  const lines = /the loss is NaN.* broken examples in this batch \(pairs\.jsonl:(\d), (\d), (\d)\)$/.exec(
+    error?.message ?? '',
+  );
+  expect(lines?.slice(1)).toContain('7');
   const last = states[states.length - 1];
   expect(last.update).toBe(losses.length);
   // The state holds no NaN: with sound data the run ends.

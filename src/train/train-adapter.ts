@@ -1,10 +1,12 @@
 import type { EmbeddingModel } from '../embedding-model.ts';
 import { InputError } from '../errors.ts';
 import type { AdamWOptions } from './adamw.ts';
+import { drawBatch } from './draw-batch.ts';
 import { EpochSampler, type SamplerState } from './epoch-sampler.ts';
-import { batchOf, type Example, type ExampleSource, type LossChoice } from './examples.ts';
+import { batchOf, type Example, type ExampleSource, type LossChoice, lossOf } from './examples.ts';
 import type { TrainBatch } from './gradients.ts';
 import { type LoraOptions, type LoraTrainable, loraVariables } from './lora-variables.ts';
+import { checkLessons } from './nothing-to-learn.ts';
 import { encodeRun, restoreRun } from './run-state.ts';
 import { type Schedule, warmupCosine } from './schedule.ts';
 import { createTrainer, type StepReport, type Trainer } from './trainer.ts';
@@ -40,7 +42,12 @@ export type TrainOptions = LoraOptions &
   };
 
 /** A step's report, and how far the run is. */
-export type TrainReport = StepReport & { readonly epoch: number; readonly updates: number };
+export type TrainReport = StepReport & {
+  readonly epoch: number;
+  readonly updates: number;
+  /** Batches that were dropped before this update because they taught nothing: pairs that happen to have equal scores. */
+  readonly dropped: number;
+};
 
 /** The adapter is the caller's to add to a model, to save or to dispose. */
 export type TrainedAdapter = {
@@ -60,7 +67,8 @@ export type TrainedModel = {
  * Trains a LoRA on a frozen model (or a copy of all its weights) on pairs, triplets or scored pairs of texts and images.
  * An abort ends it between two updates with the signal's reason. However it stops, `keep` gets the state before the
  * update that was not made.
- * @throws InputError for examples that fit no loss, a loss that is not finite, or words of a LoRA beside `allWeights`
+ * @throws InputError for examples that fit no loss or teach nothing, a loss that is not finite, or words of a LoRA beside
+ * `allWeights`
  */
 export function trainAdapter(
   model: EmbeddingModel,
@@ -79,6 +87,8 @@ export async function trainAdapter(
 ): Promise<TrainedAdapter | TrainedModel> {
   const { epochs = 1, batchSize = 32, accumulate = 1, seed = 0 } = options;
   const sampler = new EpochSampler(data.length, batchSize, seed);
+  const lessons = data.records ?? (Array.isArray(data) ? (data as readonly Example[]) : null);
+  if (lessons) checkLessons(lessons, lossOf(lessons, options), batchSize);
   const updates = Math.max(1, Math.floor((epochs * sampler.batchesAnEpoch) / accumulate));
   if (options.allWeights) checkNoLora(options);
   const trainable = options.allWeights ? await weightVariables(model) : loraVariables(model, options);
@@ -162,11 +172,13 @@ async function trainLoop(
     while (trainer.optimizer.updates < updates) {
       options.signal?.throwIfAborted();
       const batches: TrainBatch[] = [];
+      let dropped = 0;
       for (let i = 0; i < accumulate; i++) {
-        const examples = await Promise.all(sampler.next().map((index) => exampleAt(data, index)));
-        batches.push({ ...batchOf(examples, options), weight: 1 / accumulate });
+        const { examples, ...drawn } = await drawBatch(sampler, data, options);
+        dropped += drawn.dropped;
+        batches.push({ ...batchOf(examples, options), weight: 1 / accumulate, from: examples });
       }
-      report = { ...(await trainer.step(batches)), epoch: sampler.state.epoch, updates };
+      report = { ...(await trainer.step(batches)), epoch: sampler.state.epoch, updates, dropped };
       before = sampler.state;
       await options.onStep?.(report);
       const { updates: done } = trainer.optimizer;
@@ -178,11 +190,4 @@ async function trainLoop(
   }
   if (!report) throw new InputError('the saved run was at its end: there is nothing left to train');
   return report;
-}
-
-async function exampleAt(data: ExampleSource, index: number): Promise<Example> {
-  const example = await data.at(index);
-  if (!example)
-    throw new InputError(`there is no example ${index}, though the data says it has ${data.length}`);
-  return example;
 }

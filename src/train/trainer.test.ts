@@ -135,6 +135,50 @@ onEveryBackend(() => {
     for (const one of [trainable, trainer, again, other]) one.dispose();
   });
 
+  test('data from which its loss cannot learn is told with its lines before the first update', async () => {
+    using model = randomModel(config);
+    const pairs = [1, 1, 1].map((score, i) => ({
+      anchor: text(4),
+      positive: text(5),
+      score,
+      where: `pairs.jsonl:${i + 1}`,
+    }));
+    await expectNoLeak(async () => {
+      const never = () => {
+        throw new Error('an update was made');
+      };
+      await expect(trainAdapter(model, pairs, { onStep: never })).rejects.toThrow(
+        'pairs.jsonl:1, 2, 3: all 3 pairs have the score 1',
+      );
+      await expect(
+        trainAdapter(model, pairs, { loss: 'infoNce', batchSize: 1, onStep: never }),
+      ).rejects.toThrow('pairs.jsonl:1, 2, 3: InfoNCE tells a pair from others');
+    });
+  });
+
+  test('of several batches the one whose loss is not finite is named', async () => {
+    using model = randomModel(config);
+    const trainable = loraVariables(model, { rank: 2 });
+    const trainer = createTrainer({ config, trainable, rate: 1e-3 });
+    const from = (line: number) => [{ where: `a.jsonl:${line}` }, { where: `a.jsonl:${line + 1}` }];
+    const sound = {
+      sides: [
+        [text(3), text(4)],
+        [text(2), text(2)],
+      ],
+      loss: infoNce(),
+    };
+    const odd = { ...sound, loss: infoNce({ temperature: Number.NaN }) };
+    await expect(
+      trainer.step([
+        { ...sound, from: from(1) },
+        { ...odd, from: from(7) },
+      ]),
+    ).rejects.toThrow(/this batch \(a\.jsonl:7, 8\)$/);
+    trainer.dispose();
+    trainable.dispose();
+  });
+
   test('a loss that is not finite changes nothing and says what to do', async () => {
     using model = randomModel(config);
     const trainable = loraVariables(model, { rank: 2 });

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { registerGradients } from '../../kernels/index.ts';
 import { gpuCall } from '../device-call.ts';
 import { InputError } from '../errors.ts';
+import { placesOf } from '../evaluate/places.ts';
 import type { ModelConfig } from '../model-config.ts';
 import { AdamW, type AdamWOptions, globalNorm } from './adamw.ts';
 import { keepAll } from './block-runner.ts';
@@ -80,7 +81,7 @@ export function createTrainer({
         const norm = await gpuCall('step', () => sum.norm());
         const loss = losses.reduce((total, l, i) => total + l * (batches[i].weight ?? 1), 0);
         const update = optimizer.updates;
-        checkFinite(loss, norm, update);
+        checkFinite({ loss, losses, norm, update }, batches);
         const now = schedule(update);
         sum.apply(optimizer, now, norm > clipNorm ? clipNorm / norm : 1);
         trainable.changed?.();
@@ -145,10 +146,15 @@ class GradientSum {
   }
 }
 
-function checkFinite(loss: number, norm: number, update: number): void {
+function checkFinite(
+  { loss, losses, norm, update }: Omit<StepReport, 'rate'>,
+  batches: readonly TrainBatch[],
+): void {
   if (Number.isFinite(loss) && Number.isFinite(norm)) return;
+  const odd = batches.filter((_, i) => !Number.isFinite(losses[i]));
+  const places = placesOf((odd.length > 0 ? odd : batches).flatMap(({ from }) => from ?? []));
   throw new InputError(
     `update ${update}: the loss is ${loss} and the gradient's norm ${norm}; the weights are as they were before it. ` +
-      'Lower the learning rate, warm up longer, or look for broken examples in this batch',
+      `Lower the learning rate, warm up longer, or look for broken examples in this batch${places && ` (${places})`}`,
   );
 }

@@ -76,6 +76,11 @@ beforeAll(async () => {
   await writeFile(file('broken.jsonl'), `${jsonl(labelled.slice(0, 1))}\n{"text": "cut of\n`);
   await writeFile(file('pairs.csv'), `score,a,b\n5,"${BEASTS[0]}","${BEASTS[0]}"\n1,a,8 bolts\n0,b,"c, d"\n`);
   await writeFile(file('empty.jsonl'), '\n');
+  await writeFile(file('head.csv'), 'a,b,score\n');
+  await writeFile(
+    file('lost.jsonl'),
+    jsonl([...labelled.slice(2, 4), { image: 'gone.png', label: 'thing' }]),
+  );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -165,11 +170,33 @@ describe('mistakes are told in one line', () => {
     [1, () => ['retrieval', folder, '--dim', '17', ...MODEL], () => 'truncateDim 17 is not a size'],
     [1, () => ['clustering', file('broken.jsonl')], () => `${file('broken.jsonl')}:3: not JSON`],
     [1, () => ['similarity', file('items.jsonl')], () => `${file('items.jsonl')}:1: no "a"`],
-    [1, () => ['similarity', file('empty.jsonl'), ...MODEL], () => 'needs two pairs or more, there are 0'],
+    [1, () => ['similarity', file('empty.jsonl'), ...MODEL], () => `${file('empty.jsonl')}: no pairs`],
+    [1, () => ['similarity', file('head.csv')], () => `${file('head.csv')}: no pairs`],
+    [1, () => ['clustering', file('empty.jsonl')], () => `${file('empty.jsonl')}: no items`],
+    [
+      1,
+      () => ['classification', file('items.jsonl'), file('empty.jsonl')],
+      () => `${file('empty.jsonl')}: no items`,
+    ],
+    [
+      1,
+      () => ['classification', file('odd.jsonl'), file('odd.jsonl')],
+      () => `${file('odd.jsonl')}: all 1 training items have the label "odd"`,
+    ],
+    [
+      1,
+      () => ['clustering', file('odd.jsonl')],
+      () => `${file('odd.jsonl')}: all 1 items have the label "odd"`,
+    ],
+    [
+      1,
+      () => ['clustering', file('lost.jsonl'), ...MODEL],
+      () => `${file('lost.jsonl')}:3: ${file('gone.png')}: there is no such file`,
+    ],
     [
       1,
       () => ['classification', file('items.jsonl'), file('odd.jsonl'), ...MODEL],
-      () => '1 labels of the test items never occur in training and could not be predicted: "odd"',
+      () => `could not be predicted: "odd" (${file('odd.jsonl')}:1)`,
     ],
   ])('exit code %i: %s', async (code, args, message) => {
     const ran = await run(...args());

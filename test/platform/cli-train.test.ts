@@ -91,6 +91,14 @@ beforeAll(async () => {
     file('mixed.jsonl'),
     jsonl([...PAIRS.slice(0, 2), { anchor: 'x', positive: 'y', score: 1 }]),
   );
+  await writeFile(
+    file('one-class.jsonl'),
+    jsonl(PAIRS.map(({ anchor, positive }) => ({ a: anchor, b: positive, score: 1 }))),
+  );
+  await writeFile(
+    file('one-odd.jsonl'),
+    jsonl(PAIRS.map(({ anchor, positive }, i) => ({ a: anchor, b: positive, score: i === 2 ? 1 : 0 }))),
+  );
   await writeFile(file('lost.jsonl'), jsonl([...PAIRS, { anchor: 'x', positive: { image: 'gone.png' } }]));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -126,6 +134,15 @@ describe('a run', () => {
     const { code, err } = await train(data, 'other', '--epochs', '4', ...more);
     expect({ code, err }).toEqual({ code: 0, err: '' });
   });
+});
+
+test('batches whose pairs all have one score by chance are left out, and counted', async () => {
+  const { code, err } = await train('one-odd.jsonl', 'odd', '--batch-size', '2', '--epochs', '2');
+  expect(code).toBe(0);
+  expect(err).toMatch(/left out: \d+ of the batches, whose pairs all had one score/);
+  const steps = await logOf('odd');
+  expect(steps).toHaveLength(6);
+  expect(steps.every(({ loss }) => loss > 0)).toBe(true);
 });
 
 describe('what is trained', () => {
@@ -224,6 +241,23 @@ describe('what is wrong is told with file and line', () => {
     const { code, err } = await train(data, 'wrong', '--epochs', '8');
     expect(code).toBe(1);
     expect(err).toMatch(message);
+  });
+
+  test('pairs that all have one score', async () => {
+    const { code, err } = await train('one-class.jsonl', 'wrong');
+    expect(code).toBe(1);
+    expect(err).toMatch(/one-class\.jsonl:1, 2, 3, 4, 5, 6, 7: all 7 pairs have the score 1, and CoSENT/);
+    expect(await readdir(file('wrong'))).toEqual([]);
+  });
+
+  test('a loss that is not finite ends the run, names the batch and leaves the last good state', async () => {
+    const { code, err } = await train('pairs.jsonl', 'blown', '--rate', '1e38', '--epochs', '8');
+    expect(code).toBe(1);
+    expect(err).toMatch(/update \d+: the loss is (NaN|Infinity).*\(\S*pairs\.jsonl:\d, \d, \d, \d\)\n$/);
+    const steps = await logOf('blown');
+    expect(steps.length).toBeGreaterThan(0);
+    expect(steps.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+    expect((await readdir(file('blown'))).sort()).toEqual(['training-state.safetensors', 'training.jsonl']);
   });
 
   test('a state that is not there', async () => {
