@@ -91,6 +91,20 @@ beforeAll(async () => {
     file('mixed.jsonl'),
     jsonl([...PAIRS.slice(0, 2), { anchor: 'x', positive: 'y', score: 1 }]),
   );
+  const lists = PAIRS.map(({ anchor, positive }, i) => ({
+    query: anchor,
+    documents: [positive, PAIRS[(i + 1) % 7].positive, { image: 'small.png' }],
+    scores: [9, 2, i],
+  }));
+  await writeFile(file('lists.jsonl'), jsonl(lists));
+  await writeFile(file('short.jsonl'), jsonl([...lists, { ...lists[0], scores: [9, 2] }]));
+  const vectors = PAIRS.map(({ anchor }, i) => ({
+    text: anchor,
+    vector: Array.from({ length: 40 }, (_, k) => Math.sin(1 + i + k * (i + 2))),
+  }));
+  await writeFile(file('vectors.jsonl'), jsonl(vectors));
+  await writeFile(file('uneven.jsonl'), jsonl([...vectors, { text: 'x', vector: [1, 2] }]));
+  await writeFile(file('wide.jsonl'), jsonl(vectors.map((v) => ({ ...v, vector: new Array(9999).fill(1) }))));
   await writeFile(file('lost.jsonl'), jsonl([...PAIRS, { anchor: 'x', positive: { image: 'gone.png' } }]));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -125,6 +139,20 @@ describe('a run', () => {
   ])('trains on %s with %s', async (data, more) => {
     const { code, err } = await train(data, 'other', '--epochs', '4', ...more);
     expect({ code, err }).toEqual({ code: 0, err: '' });
+  });
+});
+
+describe('what a teacher says', () => {
+  test.each([
+    ['lists.jsonl', ['--loss', 'distillation', '--multivector', '0.5', '--teacher-temperature', '5']],
+    ['vectors.jsonl', ['--loss', 'distillation']],
+    ['vectors.jsonl', ['--dim', '32']],
+  ])('is learnt from %s with %s', async (data, more) => {
+    const { code, out, err } = await train(data, 'taught', '--epochs', '12', '--json', ...more);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({ trained: 'LoRA of rank 4', updates: 12 });
+    const losses = (await logOf('taught')).map((s) => s.loss);
+    expect(losses[11]).toBeLessThan(0.8 * losses[0]);
   });
 });
 
@@ -219,6 +247,12 @@ describe('what is wrong is told with file and line', () => {
   test.each([
     ['cut.jsonl', /cut\.jsonl:3: not JSON/],
     ['mixed.jsonl', /mixed\.jsonl:3: a "score", which the lines before do not have/],
+    ['short.jsonl', /short\.jsonl:8: 2 "scores" for 3 "documents"/],
+    [
+      'uneven.jsonl',
+      /uneven\.jsonl:8: a "vector" of 2 values, and the first line has a "vector" of 40 values/,
+    ],
+    ['wide.jsonl', /wide\.jsonl:1: a "vector" of 9999 values, and the model's vectors have \d+/],
     ['lost.jsonl', /lost\.jsonl:8: .*gone\.png/],
   ])('%s', async (data, message) => {
     const { code, err } = await train(data, 'wrong', '--epochs', '8');
