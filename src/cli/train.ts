@@ -5,6 +5,7 @@ import type { JinaEmbeddings } from '../platform/node.ts';
 import type { LossKind } from '../train/examples.ts';
 import type { LoraTrainable } from '../train/lora-variables.ts';
 import type { ExampleRecord } from '../train/records.ts';
+import { sizesToLearn } from '../train/teacher-records.ts';
 import type { TrainOptions, TrainReport } from '../train/train-adapter.ts';
 import type { WeightsTrainable } from '../train/weight-variables.ts';
 import { checkSizes } from '../wishes.ts';
@@ -32,6 +33,7 @@ type TrainCommandOptions = GlobalOptions & {
   readonly allWeights?: boolean;
   readonly loss?: LossKind;
   readonly temperature?: number;
+  readonly teacherTemperature?: number;
   readonly margin?: number;
   readonly dim?: readonly number[];
   readonly multivector?: number;
@@ -60,7 +62,11 @@ export function trainCommand(signal: AbortSignal, save: SaveAdapter): Command {
     .description(
       'train a LoRA adapter on your pairs of texts and images, written as a PEFT folder; or all weights',
     )
-    .argument('<data.jsonl>', 'anchor and positive a line, perhaps negatives or a score', notEmpty)
+    .argument(
+      '<data.jsonl>',
+      'anchor and positive a line, perhaps negatives or a score; or what a teacher says',
+      notEmpty,
+    )
     .requiredOption(
       '-o, --output <folder>',
       'where the adapter (or checkpoint), the state of the run and its log go',
@@ -74,15 +80,19 @@ export function trainCommand(signal: AbortSignal, save: SaveAdapter): Command {
     .option('--dora', 'a DoRA: the lengths of the columns are learned, too; slower')
     .option('--all-weights', 'no LoRA: all weights of a small model, written as a checkpoint')
     .addOption(
-      new Option('--loss <name>', 'default: coSent where the data has scores, else infoNce').choices([
-        'infoNce',
-        'coSent',
-        'triplet',
-      ]),
+      new Option(
+        '--loss <name>',
+        "default: distillation of a teacher's scores or vectors, coSent where pairs have scores, else infoNce",
+      ).choices(['infoNce', 'coSent', 'triplet', 'distillation']),
     )
-    .option('--temperature <x>', 'of the loss (default: 0.02, coSent 0.05)', positive)
+    .option('--temperature <x>', 'of the loss (default: 0.02, coSent and distillation 0.05)', positive)
+    .option('--teacher-temperature <x>', "of a teacher's scores (default: --temperature)", positive)
     .option('--margin <x>', 'of the triplet loss (default: 0.2)', positive)
-    .option('--dim <n>', 'Matryoshka size to train; repeatable (default: all)', also)
+    .option(
+      '--dim <n>',
+      "Matryoshka size to train; repeatable (default: all; up to that of a teacher's vectors)",
+      also,
+    )
     .option('--multivector <weight>', 'train multi-vectors, too, with this weight', positive)
     .option('--epochs <n>', 'passes through the data (default: 1)', positive)
     .option('--batch-size <n>', 'examples that are negatives for each other (default: 32)', wholeNumber)
@@ -203,9 +213,15 @@ async function run(
   folder: TrainingFolder,
 ) {
   for (const size of options.dim ?? []) checkSizes(model.model.config, size);
+  const { decoder, matryoshkaDims } = model.model.config;
+  const sizes = sizesToLearn(examples, {
+    width: decoder.hiddenSize,
+    known: matryoshkaDims,
+    asked: options.dim,
+  });
   const { exampleSource } = await import('../train/prepare-examples.ts');
   const { trainAdapter } = await import('../train/train-adapter.ts');
-  const { anchorPrompt, positivePrompt, weightDecay, clip, dim, multivector, ...rest } = options;
+  const { anchorPrompt, positivePrompt, weightDecay, clip, dim: _, multivector, ...rest } = options;
   const data = exampleSource(model, examples, { anchorPrompt, positivePrompt, signal });
   let shown: TrainReport | null = null;
   let dropped = 0;
@@ -218,7 +234,7 @@ async function run(
     const how: TrainOptions = {
       ...rest,
       signal,
-      sizes: dim ?? model.model.config.matryoshkaDims,
+      sizes,
       multi: multivector,
       clipNorm: clip,
       optimizer: weightDecay === undefined ? undefined : { weightDecay },

@@ -6,10 +6,14 @@ import { infoNce } from './losses/info-nce.ts';
 import type { Views } from './losses/side.ts';
 import { triplet } from './losses/triplet.ts';
 import { type Lesson, nothingToLearn } from './nothing-to-learn.ts';
+import { type ScoredDocuments, type TaughtVector, taughtBatch } from './taught-batch.ts';
 import type { TrainInput } from './train-input.ts';
 
+/** What one example is: a pair, or what a teacher says of it. All examples of a run are of one kind. */
+export type Example = Placed & (PairExample | ScoredDocuments | TaughtVector);
+
 /** A pair that belongs together, perhaps with documents that do not, or with a score of how much it does. */
-export type Example = Placed & {
+export type PairExample = {
   readonly anchor: TrainInput;
   readonly positive: TrainInput;
   readonly negatives?: readonly TrainInput[];
@@ -24,26 +28,40 @@ export type ExampleSource = {
   readonly records?: readonly Lesson[];
 };
 
-export type LossKind = 'infoNce' | 'coSent' | 'triplet';
+export type LossKind = 'infoNce' | 'coSent' | 'triplet' | 'distillation';
 
 export type LossChoice = Views & {
-  /** Default: CoSENT where the examples have scores, else InfoNCE. */
+  /** Default: distillation where the examples have a teacher's scores or vectors, CoSENT where pairs have scores, else InfoNCE. */
   readonly loss?: LossKind;
-  /** Of InfoNCE (default 0.02) and CoSENT (default 0.05). */
+  /** Of InfoNCE (default 0.02), CoSENT and distilled scores (default 0.05). */
   readonly temperature?: number;
+  /** Of a teacher's scores. Default: `temperature`. */
+  readonly teacherTemperature?: number;
   /** Of the triplet loss. Default 0.2. */
   readonly margin?: number;
 };
 
-/** The loss of examples where none is chosen: CoSENT where all have scores, else InfoNCE. */
-export const lossOf = (examples: readonly Lesson[], { loss }: Pick<LossChoice, 'loss'>): LossKind =>
-  loss ?? (examples.every(({ score }) => typeof score === 'number') ? 'coSent' : 'infoNce');
+/** The loss that is chosen, else the one that the examples are made for (`LossChoice`). */
+export function lossOf(examples: readonly Lesson[], { loss }: Pick<LossChoice, 'loss'>): LossKind {
+  if (loss) return loss;
+  if (examples.every((e) => 'scores' in e || 'vector' in e)) return 'distillation';
+  return examples.every(({ score }) => typeof score === 'number') ? 'coSent' : 'infoNce';
+}
 
 /**
  * Examples → the sides and the loss of one batch.
  * @throws InputError for examples that do not fit the loss, or from which it cannot learn (one pair, equal scores)
  */
 export function batchOf(examples: readonly Example[], choice: LossChoice = {}): TrainBatch {
+  return choice.loss !== 'distillation' && arePairs(examples)
+    ? pairBatch(examples, choice)
+    : taughtBatch(examples, choice);
+}
+
+const arePairs = (examples: readonly Example[]): examples is readonly (Placed & PairExample)[] =>
+  examples.every((e) => 'positive' in e);
+
+function pairBatch(examples: readonly (Placed & PairExample)[], choice: LossChoice): TrainBatch {
   const scored = examples.filter((e) => e.score !== undefined).length;
   const kind = lossOf(examples, choice);
   const idle = nothingToLearn(examples, kind);

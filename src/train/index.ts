@@ -1,7 +1,14 @@
 export { AdamW, type AdamWOptions } from './adamw.ts';
 export { checkpointTensors } from './checkpoint-tensors.ts';
 export { EpochSampler } from './epoch-sampler.ts';
-export { batchOf, type Example, type ExampleSource, type LossChoice } from './examples.ts';
+export {
+  batchOf,
+  type Example,
+  type ExampleSource,
+  type LossChoice,
+  type LossKind,
+  type PairExample,
+} from './examples.ts';
 export type { TrainBatch } from './gradients.ts';
 export { type LoraOptions, type LoraTrainable, loraVariables } from './lora-variables.ts';
 export { type CoSentOptions, coSent } from './losses/co-sent.ts';
@@ -12,9 +19,16 @@ export type { Scorer, Side, Views } from './losses/side.ts';
 export { type TripletOptions, triplet } from './losses/triplet.ts';
 export { exampleSource, type PrepareOptions } from './prepare-examples.ts';
 export { Random } from './random.ts';
-export { checkSameKind, type ExampleRecord, parseExample } from './records.ts';
+export { checkSameKind, type ExampleRecord, type PairRecord, parseExample } from './records.ts';
 export { encodeRun, restoreRun } from './run-state.ts';
 export { constantRate, type Schedule, warmupCosine } from './schedule.ts';
+export type { ScoredDocuments, TaughtVector } from './taught-batch.ts';
+export {
+  type ScoredDocumentsRecord,
+  sizesToLearn,
+  type TaughtVectorRecord,
+  type TeacherRecord,
+} from './teacher-records.ts';
 export {
   type TrainedAdapter,
   type TrainedModel,

@@ -3,14 +3,15 @@ import { errorAt } from '../evaluate/places.ts';
 import type { EmbedderCore } from '../jina-embeddings.ts';
 import { prepareImage, prepareText } from '../prepare.ts';
 import type { PromptName } from '../text/prompts.ts';
-import type { Example, ExampleSource } from './examples.ts';
-import type { ExampleRecord } from './records.ts';
+import type { Example, ExampleSource, PairExample } from './examples.ts';
+import type { ExampleRecord, PairRecord } from './records.ts';
+import type { TeacherRecord } from './teacher-records.ts';
 import type { TrainInput } from './train-input.ts';
 
 export type PrepareOptions = {
-  /** Prefix of anchors that are texts. Default: query. */
+  /** Prefix of anchors, queries and inputs of a teacher's vectors that are texts. Default: query. */
   readonly anchorPrompt?: PromptName;
-  /** Prefix of positives and negatives. Default: passage, and query for scored pairs, whose sides are of one kind. */
+  /** Prefix of positives, negatives and documents. Default: passage, and query for scored pairs, whose sides are of one kind. */
   readonly positivePrompt?: PromptName;
   readonly signal?: AbortSignal;
 };
@@ -39,22 +40,30 @@ export function exampleSource(
       signal,
     );
   };
-  const exampleOf = async ({
-    anchor,
-    positive,
-    negatives,
-    score,
-    where,
-  }: ExampleRecord): Promise<Example> => {
+  const pairOf = async ({ anchor, positive, negatives, score }: PairRecord): Promise<PairExample> => {
     const other = positivePrompt ?? (score === null ? 'passage' : 'query');
+    return {
+      anchor: await prepare(anchor, anchorPrompt),
+      positive: await prepare(positive, other),
+      negatives: await Promise.all(negatives.map((n) => prepare(n, other))),
+      ...(score === null ? {} : { score }),
+    };
+  };
+  const taughtOf = async (record: TeacherRecord): Promise<Example> => {
+    if ('vector' in record) {
+      return { input: await prepare(record.item, anchorPrompt), vector: record.vector };
+    }
+    const { query, documents, scores } = record;
+    return {
+      query: await prepare(query, anchorPrompt),
+      documents: await Promise.all(documents.map((d) => prepare(d, positivePrompt ?? 'passage'))),
+      scores,
+    };
+  };
+  const exampleOf = async (record: ExampleRecord): Promise<Example> => {
+    const { where } = record;
     try {
-      return {
-        anchor: await prepare(anchor, anchorPrompt),
-        positive: await prepare(positive, other),
-        negatives: await Promise.all(negatives.map((n) => prepare(n, other))),
-        ...(score === null ? {} : { score }),
-        where,
-      };
+      return { ...(await ('positive' in record ? pairOf(record) : taughtOf(record))), where };
     } catch (cause) {
       throw errorAt(where, cause);
     }

@@ -8,9 +8,12 @@ import {
   scoreOf,
   wrong,
 } from '../evaluate/records.ts';
+import { checkSameTeacher, parseTeacherRecord, type TeacherRecord } from './teacher-records.ts';
 
 /** An example as a file has it, and the file and line where it stands. */
-export type ExampleRecord = {
+export type ExampleRecord = PairRecord | TeacherRecord;
+
+export type PairRecord = {
   readonly anchor: Item;
   readonly positive: Item;
   readonly negatives: readonly Item[];
@@ -20,7 +23,8 @@ export type ExampleRecord = {
 
 /**
  * `{"anchor": …, "positive": …, "negative"?: …, "negatives"?: […], "score"?: number}`; each side is a text, `{"text": …}` or
- * `{"image": path}`. Also `query`/`document` and `a`/`b` for anchor and positive.
+ * `{"image": path}`. Also `query`/`document` and `a`/`b` for anchor and positive. Or what a
+ * teacher says (see `parseTeacherRecord`).
  */
 export function parseExample({ line, where }: Line, image: ImagePath): ExampleRecord {
   const record = parseRecord(line, where);
@@ -29,6 +33,8 @@ export function parseExample({ line, where }: Line, image: ImagePath): ExampleRe
     if (isRecord(value)) return itemOf(value, line, where, image);
     throw wrong(where, line, `"${name}" must be a text, {"text": …} or {"image": path}`);
   };
+  const taught = parseTeacherRecord(record, { line, where }, image, item);
+  if (taught) return taught;
   const side = (...names: readonly string[]): Item => {
     const name = names.find((n) => record[n] !== undefined);
     if (name !== undefined) return item(record[name], name);
@@ -47,10 +53,13 @@ export function parseExample({ line, where }: Line, image: ImagePath): ExampleRe
   };
 }
 
-/** All examples have a score, or none has. @throws InputError that names the first line that is different */
+/** All examples have a score, or none has; all have a teacher's scores, or vectors of one length, or none has. @throws InputError that names the first line that is different */
 export function checkSameKind(examples: readonly ExampleRecord[]): void {
-  const scored = examples[0]?.score !== null;
-  const stray = examples.find((e) => (e.score !== null) !== scored);
+  checkSameTeacher(examples);
+  const pairs = examples.filter((e) => 'positive' in e);
+  if (pairs.length === 0) return;
+  const scored = pairs[0].score !== null;
+  const stray = pairs.find((e) => (e.score !== null) !== scored);
   if (!stray) return;
   throw wrong(
     stray.where,

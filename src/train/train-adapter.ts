@@ -64,7 +64,8 @@ export type TrainedModel = {
 };
 
 /**
- * Trains a LoRA on a frozen model (or a copy of all its weights) on pairs, triplets or scored pairs of texts and images.
+ * Trains a LoRA on a frozen model (or a copy of all its weights) on pairs, triplets or scored pairs of texts and images, or
+ * on what a teacher says of them.
  * An abort ends it between two updates with the signal's reason. However it stops, `keep` gets the state before the
  * update that was not made.
  * @throws InputError for examples that fit no loss or teach nothing, a loss that is not finite, or words of a LoRA beside

@@ -99,6 +99,20 @@ beforeAll(async () => {
     file('one-odd.jsonl'),
     jsonl(PAIRS.map(({ anchor, positive }, i) => ({ a: anchor, b: positive, score: i === 2 ? 1 : 0 }))),
   );
+  const lists = PAIRS.map(({ anchor, positive }, i) => ({
+    query: anchor,
+    documents: [positive, PAIRS[(i + 1) % 7].positive, { image: 'small.png' }],
+    scores: [9, 2, i],
+  }));
+  await writeFile(file('lists.jsonl'), jsonl(lists));
+  await writeFile(file('short.jsonl'), jsonl([...lists, { ...lists[0], scores: [9, 2] }]));
+  const vectors = PAIRS.map(({ anchor }, i) => ({
+    text: anchor,
+    vector: Array.from({ length: 40 }, (_, k) => Math.sin(1 + i + k * (i + 2))),
+  }));
+  await writeFile(file('vectors.jsonl'), jsonl(vectors));
+  await writeFile(file('uneven.jsonl'), jsonl([...vectors, { text: 'x', vector: [1, 2] }]));
+  await writeFile(file('wide.jsonl'), jsonl(vectors.map((v) => ({ ...v, vector: new Array(9999).fill(1) }))));
   await writeFile(file('lost.jsonl'), jsonl([...PAIRS, { anchor: 'x', positive: { image: 'gone.png' } }]));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -143,6 +157,20 @@ test('batches whose pairs all have one score by chance are left out, and counted
   const steps = await logOf('odd');
   expect(steps).toHaveLength(6);
   expect(steps.every(({ loss }) => loss > 0)).toBe(true);
+});
+
+describe('what a teacher says', () => {
+  test.each([
+    ['lists.jsonl', ['--loss', 'distillation', '--multivector', '0.5', '--teacher-temperature', '5']],
+    ['vectors.jsonl', ['--loss', 'distillation']],
+    ['vectors.jsonl', ['--dim', '32']],
+  ])('is learnt from %s with %s', async (data, more) => {
+    const { code, out, err } = await train(data, 'taught', '--epochs', '12', '--json', ...more);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(JSON.parse(out)).toMatchObject({ trained: 'LoRA of rank 4', updates: 12 });
+    const losses = (await logOf('taught')).map((s) => s.loss);
+    expect(losses[11]).toBeLessThan(0.8 * losses[0]);
+  });
 });
 
 describe('what is trained', () => {
@@ -236,6 +264,12 @@ describe('what is wrong is told with file and line', () => {
   test.each([
     ['cut.jsonl', /cut\.jsonl:3: not JSON/],
     ['mixed.jsonl', /mixed\.jsonl:3: a "score", which the lines before do not have/],
+    ['short.jsonl', /short\.jsonl:8: 2 "scores" for 3 "documents"/],
+    [
+      'uneven.jsonl',
+      /uneven\.jsonl:8: a "vector" of 2 values, and the first line has a "vector" of 40 values/,
+    ],
+    ['wide.jsonl', /wide\.jsonl:1: a "vector" of 9999 values, and the model's vectors have \d+/],
     ['lost.jsonl', /lost\.jsonl:8: .*gone\.png/],
   ])('%s', async (data, message) => {
     const { code, err } = await train(data, 'wrong', '--epochs', '8');

@@ -57,9 +57,28 @@ const CASES: readonly { name: string; counts: readonly number[]; loss: Loss }[] 
     ),
   },
   {
+    name: 'distilled scores of own documents alone',
+    counts: [2, 3],
+    loss: distillScores(
+      [
+        [0.9, 0.4, null],
+        [0.3, null, 0.2],
+      ],
+      { temperature: 0.5, teacherTemperature: 0.2, ...views },
+    ),
+  },
+  {
     name: 'distilled vectors',
     counts: [3],
     loss: distillVectors([gaussian(4, 1), gaussian(4, 2), gaussian(4, 3)]),
+  },
+  {
+    name: 'distilled vectors at two sizes',
+    counts: [3],
+    loss: distillVectors([gaussian(6, 1), gaussian(6, 2), gaussian(6, 3)], {
+      sizes: [2, 6],
+      weights: [1, 0.5],
+    }),
   },
 ];
 
@@ -114,4 +133,47 @@ onEveryBackend(() => {
       .data();
     expect(value).toBeCloseTo(Math.log(1 + 2 * Math.exp(-4)), 6);
   });
+
+  const lossOf = async (loss: Loss, counts: readonly number[], pooled: tf.Tensor2D): Promise<number> => {
+    const result = tf.tidy(() => loss.compute(sidesFrom(counts, pooled, tf.ones([17, 6]))));
+    const [value] = await result.data();
+    result.dispose();
+    return value;
+  };
+
+  test('a vector is as far from its teacher as the weighted sizes say, each cut and normalised again', async () => {
+    const teacher = [gaussian(6, 1), gaussian(6, 2)];
+    const pooled = gaussianTensor([2, WIDTH], 5);
+    const student = await pooled.data();
+    const apart = (size: number): number => {
+      const cosines = teacher.map((t, i) => {
+        const [a, b] = [t.slice(0, size), student.slice(i * WIDTH, i * WIDTH + size)];
+        return a.reduce((sum, v, k) => sum + v * b[k], 0) / Math.hypot(...a) / Math.hypot(...b);
+      });
+      return 1 - (cosines[0] + cosines[1]) / 2;
+    };
+    const both = distillVectors(teacher, { sizes: [2, 6], weights: [3, 1] });
+    expect(await lossOf(both, [2], pooled)).toBeCloseTo((3 * apart(2) + apart(6)) / 4, 5);
+    expect(await lossOf(distillVectors(teacher), [2], pooled)).toBeCloseTo(apart(6), 5);
+    pooled.dispose();
+  });
+
+  test("a document that the teacher did not see changes nothing of a query's loss", async () => {
+    const pooled = gaussianTensor([4, WIDTH], 5);
+    const seen = distillScores([[0.9, 0.4]], { temperature: 0.5 });
+    const beside = distillScores([[0.9, 0.4, null]], { temperature: 0.5 });
+    const fewer = tf.slice(pooled, [0, 0], [3, WIDTH]);
+    expect(await lossOf(beside, [1, 3], pooled)).toBeCloseTo(await lossOf(seen, [1, 2], fewer), 6);
+    tf.dispose([pooled, fewer]);
+  });
+});
+
+test("what a teacher's vectors cannot teach is refused", () => {
+  const teacher = [gaussian(4, 1)];
+  expect(() => distillVectors(teacher, { multi: 0.5 })).toThrow(
+    /multi-vectors were asked for.*distil scores/,
+  );
+  expect(() => distillVectors(teacher, { sizes: [2, 8] })).toThrow(
+    /size of 8 .* vectors of 4 values; leave it out/,
+  );
 });
