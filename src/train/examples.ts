@@ -31,7 +31,7 @@ export type ExampleSource = {
 export type LossKind = 'infoNce' | 'coSent' | 'triplet' | 'distillation';
 
 export type LossChoice = Views & {
-  /** Default: distillation where the examples have a teacher's scores or vectors, CoSENT where pairs have scores, else InfoNCE. */
+  /** Default: distillation of a teacher's scores or vectors, CoSENT where pairs have scores, else InfoNCE. */
   readonly loss?: LossKind;
   /** Of InfoNCE (default 0.02), CoSENT and distilled scores (default 0.05). */
   readonly temperature?: number;

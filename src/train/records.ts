@@ -23,8 +23,7 @@ export type PairRecord = {
 
 /**
  * `{"anchor": …, "positive": …, "negative"?: …, "negatives"?: […], "score"?: number}`; each side is a text, `{"text": …}` or
- * `{"image": path}`. Also `query`/`document` and `a`/`b` for anchor and positive. Or what a
- * teacher says (see `parseTeacherRecord`).
+ * `{"image": path}`. Also `query`/`document` and `a`/`b` for anchor and positive. Or what a teacher says (see `parseTeacherRecord`).
  */
 export function parseExample({ line, where }: Line, image: ImagePath): ExampleRecord {
   const record = parseRecord(line, where);
@@ -53,7 +52,10 @@ export function parseExample({ line, where }: Line, image: ImagePath): ExampleRe
   };
 }
 
-/** All examples have a score, or none has; all have a teacher's scores, or vectors of one length, or none has. @throws InputError that names the first line that is different */
+/**
+ * All examples have a score, or none has; all have a teacher's scores, or vectors of one length, or none has.
+ * @throws InputError that names the first line that is different
+ */
 export function checkSameKind(examples: readonly ExampleRecord[]): void {
   checkSameTeacher(examples);
   const pairs = examples.filter((e) => 'positive' in e);

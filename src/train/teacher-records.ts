@@ -76,7 +76,7 @@ export function checkSameTeacher(records: readonly (TeacherRecord | { readonly w
   if (!first) return;
   const stray = records.find((record) => kindOf(record) !== kindOf(first));
   if (!stray) return;
-  const { where, ...rest } = stray;
+  const { where, vector: _, ...rest } = stray as Partial<TaughtVectorRecord> & { readonly where: string };
   throw wrong(where, JSON.stringify(rest), `${kindOf(stray)}, and the first line has ${kindOf(first)}`);
 }
 
