@@ -10,6 +10,8 @@ import { valueStream } from './make-checkpoint/random-values.ts';
 export type KernelCase = {
   readonly name: string;
   readonly run: () => tf.Tensor2D;
+  /** What all values must equal, where the op has no composed form that `run` could be run in. */
+  readonly truth?: () => tf.Tensor2D;
   readonly byHand: (row: number, column: number) => number;
   /** Multiplications and additions, where that is what the time goes into. */
   readonly flops?: number;
@@ -17,9 +19,9 @@ export type KernelCase = {
   readonly beside?: { readonly what: string; readonly run: () => tf.Tensor };
 };
 
-const HEAD = 128;
-const HEADS = 16;
-const KEY_HEADS = 2;
+export const HEAD = 128;
+export const HEADS = 16;
+export const KEY_HEADS = 2;
 
 /** Seeded values: the same on every machine. */
 export function values(name: string, count: number, std = 1): Float32Array {
@@ -28,7 +30,7 @@ export function values(name: string, count: number, std = 1): Float32Array {
   return new Float32Array(words.buffer);
 }
 
-const matrix = (name: string, rows: number, columns: number, std = 1) => {
+export const matrix = (name: string, rows: number, columns: number, std = 1) => {
   const data = values(name, rows * columns, std);
   return { tensor: tf.tensor2d(data, [rows, columns]), at: (r: number, c: number) => data[r * columns + c] };
 };
@@ -41,7 +43,7 @@ function stored(name: string, rows: number, columns: number, std: number): ops.M
   return ops.matrixStore().float32({ bytes, dtype: 'F32', outSize: columns, inSize: rows });
 }
 
-const sum = (count: number, f: (i: number) => number): number => {
+export const sum = (count: number, f: (i: number) => number): number => {
   let total = 0;
   for (let i = 0; i < count; i++) total += f(i);
   return total;
