@@ -1,61 +1,25 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ropePositions } from '../src/decoder/positions.ts';
 import { JinaEmbeddings } from '../src/platform/node.ts';
 import { imageIds, textIds } from '../src/text/prompts.ts';
-import { type Grid, windowOrder } from '../src/vision/windows.ts';
+import { windowOrder } from '../src/vision/windows.ts';
 import { isSlow, onEveryBackend } from './support/backends.ts';
-import { worstDifference } from './support/close.ts';
 import { GOLDEN, golden, goldenIndex, goldenNames } from './support/golden.ts';
+import {
+  compareImageStages,
+  compareTextStages,
+  lengthsOf,
+  STAGED,
+  StageReport,
+  unpad,
+} from './support/golden-stages.ts';
 
 // The public Python code in float32 is the truth. Allowed: 1e-4 of a stage's largest value; aimed at: 2e-6 to 1e-5.
 // Every input, task and size (project `golden`, part of `npm test`); without it a quick part of them, for `npm run check`.
 const FULL = process.env.PARITY === 'full';
 const ALLOWED = 1e-4;
-const { texts, images, cases } = goldenIndex;
+const { texts, images } = goldenIndex;
 const TASKS = ['retrieval', 'text-matching', 'code'];
-const staged = ['square', 'landscape', 'small', 'odd'].filter((name) => cases[`image.${name}`].stages);
-
-/** Rows of a right-padded golden batch [B, S, …] where the mask is 1, one array a row. */
-function unpad(
-  values: ArrayLike<number>,
-  [B, S, width = 1]: readonly number[],
-  lengths: readonly number[],
-): number[][] {
-  return Array.from({ length: B }, (_, b) =>
-    Array.from({ length: lengths[b] * width }, (_, i) => values[b * S * width + i]),
-  );
-}
-
-async function lengthsOf(name: string): Promise<number[]> {
-  const { values, shape } = await golden(`${name}/attention_mask`);
-  const [B, S] = shape;
-  return Array.from(
-    { length: B },
-    (_, b) => [...values.subarray(b * S, (b + 1) * S)].filter((m) => m === 1).length,
-  );
-}
-
-/** Fails with the first stage that differs: its name, index and both values. Prints the worst error of all stages. */
-class StageReport {
-  #worst = 0;
-  #count = 0;
-
-  compare(stage: string, found: ArrayLike<number>, expected: ArrayLike<number>): void {
-    const { error, index, found: f, expected: e } = worstDifference(found, expected);
-    if (!(error <= ALLOWED)) {
-      throw new Error(
-        `first stage that differs: ${stage}, value ${index} is ${f}, expected ${e} (error ${error.toExponential(2)} of max)`,
-      );
-    }
-    this.#worst = Math.max(this.#worst, error);
-    this.#count++;
-  }
-
-  get summary(): string {
-    return `${this.#count} stages, worst error ${this.#worst.toExponential(2)} of the stage's max`;
-  }
-}
 
 const cosine = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let [ab, aa, bb] = [0, 0, 0];
@@ -128,44 +92,15 @@ onEveryBackend((backend) => {
     },
   );
 
-  test.each(staged)('image %s: every stage from patches to hidden states', async (name) => {
-    const key = `image.${name}`;
-    const image = await jina.images.process(`${GOLDEN}images/${name}.png`);
-    const seenStages: [string, tf.Tensor][] = [];
-    const observe = (stage: string, value: tf.Tensor) => {
-      if (stage !== 'merged') seenStages.push([stage, tf.keep(tf.clone(value))]);
-    };
-    const grids: Grid[] = [image.grid];
-    const seen = await jina.model.see({ pixelValues: image.pixelValues, grids }, { observe });
-    const ids = imageIds(jina.tokenizer, image.tokens);
-    const hidden = await jina.model.forward([{ ids, grids }], { seen, adapter: 'retrieval', observe });
-    const report = new StageReport();
-    for (const [stage, value] of seenStages) {
-      report.compare(stage, await value.data(), (await golden(`${key}/${stage}`)).values);
-    }
-    report.compare('hidden', await hidden.data(), (await golden(`${key}/retrieval/hidden`)).values);
-    tf.dispose([seen, hidden, ...seenStages.map(([, t]) => t)]);
-    console.log(`${backend}, ${key}: ${report.summary}`);
+  test.each(STAGED)('image %s: every stage from patches to hidden states', async (name) => {
+    const report = new StageReport(ALLOWED);
+    await compareImageStages(jina, name, { report });
+    console.log(`${backend}, image.${name}: ${report.summary}`);
   });
 
   test('texts in one packed batch: every decoder stage', async () => {
-    const lengths = await lengthsOf('text.query');
-    const sequences = texts.map((text) => ({
-      ids: textIds(jina.tokenizer, text, { promptName: 'query', maxLength: 32768 }),
-    }));
-    const report = new StageReport();
-    const stages: [string, tf.Tensor][] = [];
-    const hidden = await jina.model.forward(sequences, {
-      adapter: 'retrieval',
-      observe: (stage, value) => {
-        if (stage !== 'merged') stages.push([stage, tf.keep(tf.clone(value))]);
-      },
-    });
-    for (const [stage, value] of stages) {
-      const { values, shape } = await golden(`text.query/${stage}`);
-      report.compare(stage, await value.data(), unpad(values, shape, lengths).flat());
-    }
-    tf.dispose([hidden, ...stages.map(([, t]) => t)]);
+    const report = new StageReport(ALLOWED);
+    await compareTextStages(jina, { report });
     console.log(`${backend}, text.query: ${report.summary}`);
   });
 
@@ -174,7 +109,7 @@ onEveryBackend((backend) => {
       '%s texts: single vectors at every size, and multi-vectors',
       async (promptName) => {
         const key = `text.${promptName}/${task}`;
-        const report = new StageReport();
+        const report = new StageReport(ALLOWED);
         for (const dim of [16, 32, 64]) {
           // The last text is longer than all others together; at full size, on fast backends, is enough for it.
           const some = FULL || (dim === 64 && !isSlow(backend)) ? texts : texts.slice(0, -1);
@@ -206,7 +141,7 @@ onEveryBackend((backend) => {
     );
 
     test('images: single vectors at every size, and multi-vectors', async () => {
-      const report = new StageReport();
+      const report = new StageReport(ALLOWED);
       const pathOf = (name: string) => `${GOLDEN}images/${name}.png`;
       for (const dim of [16, 32, 64]) {
         const some = FULL || dim === 64 ? encoded : encoded.filter((name) => ['small', 'odd'].includes(name));
