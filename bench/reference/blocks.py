@@ -21,8 +21,9 @@ import time
 import torch
 
 from checkpoint import read_block
-from layers import decoder_block, merger, rms_norm, rotary_tables, vision_block
-from weights import GEOMETRIES, decoder_layer, merger_weights, vision_layer
+from layers import decoder_block, rotary_tables
+from weights import GEOMETRIES, decoder_layer
+from whole import FRAME, PATCH, around, decode, random_decoder, random_tower, see
 
 
 def timed(run, runs, warm_up=1):
@@ -67,54 +68,26 @@ def one_block(g, tokens, runs):
 
 def whole_text(g, runs, texts=8, length=64):
     """Embedding, all decoder layers, final norm, mean, unit length."""
-    layers = [decoder_layer(g) for _ in range(g["layers"])]
+    decoder = random_decoder(g, torch.empty(0))
     table = torch.randn(g["vocab"], g["hidden"])
     ids = torch.randint(g["vocab"], (texts, length))
-    cos, sin = rotary_tables(torch.arange(length), g["hidden"] // g["heads"], g["theta"])
-
-    def run():
-        x = table[ids]  #                                               [B, T, D]
-        for layer in layers:
-            x = decoder_block(layer, x, cos, sin, g)
-        hidden = rms_norm(x, torch.ones(g["hidden"]))
-        return torch.nn.functional.normalize(hidden.mean(1), dim=-1)  # [B, D]
-
     what = f"whole text, {texts} x {length} tokens, {g['layers']} layers"
-    report(what, timed(run, runs), texts * length)
+    report(what, timed(lambda: decode(decoder, table[ids], None, None, g), runs), texts * length)
 
 
 def whole_image(g, runs, rows=46, columns=64):
     """From patches to a unit vector: tower, merger, and the decoder on image tokens and 11 of text."""
-    v = g["vision"]
-    patches, merged = rows * columns, rows * columns // 4
-    length = merged + 11
-    tower = [vision_layer(v) for _ in range(v["depth"])]
-    end = merger_weights(g)
-    layers = [decoder_layer(g) for _ in range(g["layers"])]
-    embed = torch.randn(v["hidden"], 1176) / 1176**0.5
-    pixels = torch.randn(patches, 1176)
-    frame = torch.randn(11, g["hidden"])
-    # Windows are 8 x 8 patches, those at the lower edge shorter; in window order, equal ones are neighbours.
-    height, width = 8, 8
-    full_rows, rest = rows // height, rows % height
-    windows = [(full_rows * (columns // width), height * width)] + ([(columns // width, rest * width)] if rest else [])
-    whole = [(1, patches)]
-    vcos, vsin = rotary_tables(torch.arange(patches), v["hidden"] // v["heads"], 10000.0)
-    cos, sin = rotary_tables(torch.arange(length), g["hidden"] // g["heads"], g["theta"])
+    merged = rows * columns // 4
+    tower, decoder = random_tower(g, torch.empty(0)), random_decoder(g, torch.empty(0))
+    pixels = torch.randn(rows * columns, PATCH)
+    frame = torch.randn(FRAME, g["hidden"])
 
     def run():
-        x = pixels @ embed.T  #                                         [P, C]
-        for i, layer in enumerate(tower):
-            x = vision_block(layer, x, vcos, vsin, v["heads"], whole if i in v["fullatt"] else windows)
-        seen = merger(end, x)  #                                        [M, D]
-        h = torch.cat([frame[:5], seen, frame[5:]])[None]  #            [1, T, D]
-        for layer in layers:
-            h = decoder_block(layer, h, cos, sin, g)
-        hidden = rms_norm(h, torch.ones(g["hidden"]))
-        return torch.nn.functional.normalize(hidden[0, 4 : merged + 6].mean(0), dim=-1)
+        x = around(see(tower, pixels, 1, rows, columns, g), frame)
+        return decode(decoder, x, 4, merged + 6, g)
 
-    what = f"whole image, {merged} visual tokens, {v['depth']} + {g['layers']} layers"
-    report(what, timed(run, runs), length)
+    what = f"whole image, {merged} visual tokens, {g['vision']['depth']} + {g['layers']} layers"
+    report(what, timed(run, runs), merged + FRAME)
 
 
 def verify(folder, task, tokens=16):
