@@ -2,7 +2,7 @@ import { count, fieldsKey, type Shader, shaderFamily } from '../webgpu/shader.ts
 import { type HalfInput, halfShader } from './half-shaders.ts';
 import { DEEP, LANES, SIDE, type Uniform, type Variant } from './linear-shaders.ts';
 
-/** The `tiles` plan with `shader-f16`: four products at a time in float16, their sums in float32. */
+/** The `tiles` plan with `shader-f16`: four products at a time in float16, sums in float32 (in float16 a sum of four doubles the error). */
 export const halfTilesShader = shaderFamily<Variant, Shader<HalfInput, Uniform>>(fieldsKey, (v) =>
   halfShader(v, { name: 'Linear (half)', directives: ['enable f16;'], main: mainCode(v) }),
 );
@@ -12,7 +12,8 @@ function mainCode({ plan }: Variant): string {
   const per = plan.kind === 'tiles' ? plan.per : 1;
   const side = SIDE * per;
   const all = count(per);
-  const add = (i: number) => all.map((j) => `s${i}_${j} += f32(dot(a, w${j}));`).join(' ');
+  const add = (i: number) =>
+    all.map((j) => `s${i}_${j} += dot(vec4<f32>(a * w${j}), vec4<f32>(1.0));`).join(' ');
   return `
 var<workgroup> inputs : array<vec4<f16>, ${side * DEEP}>;
 var<workgroup> weights : array<vec4<f16>, ${side * DEEP}>;
