@@ -54,7 +54,9 @@ function largestOf(values: Float32Array, begin: number, end: number): number {
   throw new CheckpointError(`${most} is beyond what int4 can scale (±${INT4_LARGEST}); use int8`);
 }
 
-/** With codes l of weights w the best scale is Σ w l / Σ l², and takes (Σ w l)² / Σ l² off Σ w². */
+/**
+ * With codes l of weights w a scale s takes s (2 Σ w l − s Σ l²) off Σ w²; the best is Σ w l / Σ l², or the largest that float16 has.
+ */
 function bestScale(values: Float32Array, begin: number, end: number, largest: number): number {
   let best = 0;
   let scale = largest / -ZERO;
@@ -69,9 +71,11 @@ function bestScale(values: Float32Array, begin: number, end: number, largest: nu
       products += w * code;
       squares += code * code;
     }
-    if (products * products > best * squares && Math.abs(products) <= LARGEST_SCALE * squares) {
-      best = (products * products) / squares;
-      scale = products / squares;
+    const fitted = Math.min(Math.max(products / squares, -LARGEST_SCALE), LARGEST_SCALE);
+    const taken = fitted * (2 * products - fitted * squares);
+    if (taken > best) {
+      best = taken;
+      scale = fitted;
     }
   }
   return scale;

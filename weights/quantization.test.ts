@@ -75,6 +75,14 @@ describe('int4', () => {
       }),
     ));
 
+  test('a fit beyond the largest float16 takes that one', () => {
+    const values = Float32Array.of(462968.625, 332418.09375, -499999.53125, 499999.875);
+    const found = thereAndBack('int4', values, 4);
+    const error = found.reduce((sum, x, i) => sum + (x - values[i]) ** 2, 0);
+    expect(error).toBeLessThan(errorOfLargest(values));
+    expect([...found]).toEqual([-7, -5, 7, -8].map((code) => code * -65504)); // the largest is met by −8
+  });
+
   test('normally distributed weights: 8.1 % error, where the largest value for a scale leaves 8.6 %', () => {
     const values = gaussian(1 << 16, 1);
     const found = thereAndBack('int4', values, 1 << 10);
