@@ -5,7 +5,17 @@ import { isRows } from '../kernels/linear/webgpu-store.ts';
 import { tableOf } from '../src/load.ts';
 import { widenInto } from '../weights/dtypes.ts';
 import { narrowToBf16 } from '../weights/narrow.ts';
-import { HEAD, HEADS, KEY_HEADS, type KernelCase, matrix, sum, values } from './kernel-cases.ts';
+import {
+  angle,
+  HEAD,
+  HEADS,
+  KEY_HEADS,
+  type KernelCase,
+  matrix,
+  rotaryTables,
+  sum,
+  values,
+} from './kernel-cases.ts';
 
 // What a block of the decoder mostly runs on WebGPU: maps of one input, with bfloat16 weights and a LoRA of rank 32 each.
 
@@ -85,13 +95,7 @@ export function headsCase(T: number, D: number): KernelCase {
   const given = normed(T, D, [q, k, v]);
   const rows = given.run();
   const x: tf.Tensor2D = tf.slice(rows, [0, 0], [T, D]);
-  const angle = (t: number, i: number) => t / 1e6 ** ((2 * (i % (HEAD / 2))) / HEAD);
-  const table = (f: (a: number) => number) =>
-    tf.tensor2d(
-      Float32Array.from({ length: T * HEAD }, (_, i) => f(angle(Math.floor(i / HEAD), i % HEAD))),
-      [T, HEAD],
-    );
-  const [cos, sin] = [table(Math.cos), table(Math.sin)];
+  const [cos, sin] = rotaryTables(T);
   const turned = HEADS + KEY_HEADS;
   const valueAt = (row: (d: number) => number, c: number) => {
     const i = c < HEADS * HEAD ? 0 : c < turned * HEAD ? 1 : 2;

@@ -172,15 +172,22 @@ function normalDistribution(x: number): number {
   return 0.5 + series * (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI));
 }
 
-export function ropeCase(T: number): KernelCase {
-  const x = matrix('x', T, HEADS * HEAD);
-  const angle = (t: number, i: number) => t / 1e6 ** ((2 * (i % (HEAD / 2))) / HEAD);
+/** The angle of column i of a head at position t. */
+export const angle = (t: number, i: number): number => t / 1e6 ** ((2 * (i % (HEAD / 2))) / HEAD);
+
+/** Cosines and sines of T positions.   [T, HEAD] each */
+export function rotaryTables(T: number): readonly [tf.Tensor2D, tf.Tensor2D] {
   const table = (f: (a: number) => number) =>
     tf.tensor2d(
       Float32Array.from({ length: T * HEAD }, (_, i) => f(angle(Math.floor(i / HEAD), i % HEAD))),
       [T, HEAD],
     );
-  const [cos, sin] = [table(Math.cos), table(Math.sin)];
+  return [table(Math.cos), table(Math.sin)];
+}
+
+export function ropeCase(T: number): KernelCase {
+  const x = matrix('x', T, HEADS * HEAD);
+  const [cos, sin] = rotaryTables(T);
   return {
     name: `rope ${T}×${HEADS}×${HEAD}`,
     run: () => ops.rope(x.tensor, cos, sin, HEADS),

@@ -2,6 +2,7 @@ import type { LeafSpec, LinearSpec } from '../../src/layers/spec.ts';
 import type { ModelConfig } from '../../src/model-config.ts';
 import { leavesOf, loraTargets, type ModelSpec, tensorsOf } from '../../src/params.ts';
 import { byteLengthOf } from '../../weights/dtypes.ts';
+import { intoShards } from '../../weights/into-shards.ts';
 import type { Distribution, WeightDtype } from './random-values.ts';
 
 /** A tensor that will be written: its name in the file, and what its values are like. */
@@ -74,25 +75,8 @@ export function adapterTensors(
 
 /** Tensors into files of at most `shardSize` bytes of data (a larger tensor has a file of its own), named as the hub names them. */
 export function shardFiles(tensors: readonly PlannedTensor[], shardSize: number): readonly PlannedFile[] {
-  const shards: PlannedTensor[][] = [];
-  let room = 0;
-  for (const t of tensors) {
-    const bytes = byteLengthOf(t.dtype, t.shape);
-    if (shards.length === 0 || bytes > room) {
-      shards.push([]);
-      room = shardSize;
-    }
-    shards[shards.length - 1].push(t);
-    room -= bytes;
-  }
-  const digits = (n: number) => String(n).padStart(5, '0');
-  return shards.map((shard, i) => ({
-    path:
-      shards.length === 1
-        ? 'model.safetensors'
-        : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`,
-    tensors: byName(shard),
-  }));
+  const shards = intoShards(tensors, ({ dtype, shape }) => byteLengthOf(dtype, shape), shardSize);
+  return shards.map(({ path, tensors }) => ({ path, tensors: byName(tensors) }));
 }
 
 /** By name, as safetensors' own writer orders tensors of one dtype. */

@@ -1,6 +1,7 @@
 import type { ByteSource } from '../../weights/byte-source.ts';
 import type { Checkpoint } from '../../weights/checkpoint.ts';
 import { byteLengthOf, elementCount } from '../../weights/dtypes.ts';
+import { intoShards, type Shard } from '../../weights/into-shards.ts';
 import { QUANT_DTYPES } from '../../weights/quantization.ts';
 import {
   codesShape,
@@ -28,7 +29,7 @@ export type SourceFile = {
   readonly tensors: readonly { readonly entry: TensorEntry; readonly planned: PlannedTensor | null }[];
 };
 
-export type PlannedShard = { readonly path: string; readonly tensors: readonly PlannedTensor[] };
+export type PlannedShard = Shard<PlannedTensor>;
 
 /**
  * What every tensor becomes. Quantised are the weights of the linear maps in the blocks and the merger: 99.9 % of all
@@ -96,25 +97,5 @@ export const rowWidth = ({ shape }: TensorEntry): number => elementCount(shape.s
 export const writtenBytes = (tensors: readonly PlannedTensor[]): number =>
   tensors.flatMap((t) => t.headings).reduce((sum, { dtype, shape }) => sum + byteLengthOf(dtype, shape), 0);
 
-/** Tensors into files of at most `shardSize` bytes (a larger tensor has a file of its own), named as the hub names them. */
-export function planShards(tensors: readonly PlannedTensor[], shardSize: number): readonly PlannedShard[] {
-  const shards: PlannedTensor[][] = [];
-  let room = 0;
-  for (const tensor of tensors) {
-    const bytes = writtenBytes([tensor]);
-    if (shards.length === 0 || bytes > room) {
-      shards.push([]);
-      room = shardSize;
-    }
-    shards[shards.length - 1].push(tensor);
-    room -= bytes;
-  }
-  const digits = (n: number) => String(n).padStart(5, '0');
-  return shards.map((shard, i) => ({
-    path:
-      shards.length === 1
-        ? 'model.safetensors'
-        : `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`,
-    tensors: shard,
-  }));
-}
+export const planShards = (tensors: readonly PlannedTensor[], shardSize: number): readonly PlannedShard[] =>
+  intoShards(tensors, (tensor) => writtenBytes([tensor]), shardSize);
